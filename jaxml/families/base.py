@@ -1,0 +1,202 @@
+r"""What an exponential family is.
+
+    p(y; eta) = b(y) exp( (<eta, T(y)> - m(y) a(eta)) / phi )
+
+a is the log-partition function, T the sufficient statistic, b the base measure, phi the dispersion (1 unless the family
+has one) and m the number of trials (1 except for Binomial and Multinomial, whose observations carry it).
+
+A family is a frozen dataclass of a few methods. Its array fields hold values shared by all rows (the size of a negative
+binomial, a known variance); what fixes shapes (the number of classes) is a static field. Everything else (moments,
+divergences, deviance, fits) is a function over any family, in :mod:`jaxml.families.functions`.
+"""
+
+import dataclasses
+import math
+import typing
+from typing import Any, ClassVar, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxml import special
+
+T = TypeVar("T", bound=type)
+
+
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def family(cls: T) -> T:
+    """Decorator: make a class a frozen dataclass and a JAX pytree (fields marked ``static_field()`` are structure)."""
+    cls = typing.cast(T, dataclasses.dataclass(frozen=True)(cls))
+    names = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("static")]
+    static = [field.name for field in dataclasses.fields(cls) if field.metadata.get("static")]
+
+    def flatten(self: Any) -> tuple[Any, Any]:
+        return [getattr(self, name) for name in names], tuple(getattr(self, name) for name in static)
+
+    def flatten_with_keys(self: Any) -> tuple[Any, Any]:
+        leaves, structure = flatten(self)
+        return list(zip(map(jax.tree_util.GetAttrKey, names), leaves, strict=True)), structure
+
+    def unflatten(structure: Any, leaves: Any) -> Any:
+        return cls(**dict(zip(static, structure, strict=True)), **dict(zip(names, leaves, strict=True)))
+
+    # Not register_dataclass: tree structures made by it compare equal for different classes with the same static fields (jax
+    # 0.10.2), and jit, whose cache compares structures, then now and then runs the program of one family for another.
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
+def static_field(**kwargs: Any) -> Any:
+    """A dataclass field that is part of the structure, not an array: the number of classes, a dimension."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+@family
+class Family:
+    """Base of all families. A new family defines the first four methods; the rest is optional and adds abilities.
+
+    Methods take batches: eta is (...) for a scalar natural parameter and (..., k) for a vector one, y likewise, and results
+    broadcast. ``log_partition`` is +inf outside the natural domain. No method validates or converts: that is done at the door.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> @families.family
+        ... class Rayleigh(families.Family):
+        ...     '''p(y; eta) = 2 y exp(eta y^2 + log(-eta)), eta = -1 / (2 s^2), y > 0.'''
+        ...     def log_partition(self, eta): return jnp.where(eta < 0, -jnp.log(-eta), jnp.inf)
+        ...     def statistic(self, y): return y**2
+        ...     def log_base(self, y): return jnp.log(2 * y)
+        ...     def support(self, y): return y > 0
+        >>> print(families.mean(Rayleigh(), -0.5))
+        2.0
+    """
+
+    natural_size: ClassVar[Any] = None  # None: eta is a scalar; an int (or a property): eta has shape (..., k)
+    observation_ndim: ClassVar[int] = 0  # trailing dimensions of one observation y
+    labels: ClassVar[bool] = False  # y holds class labels 0..K-1
+    counts: ClassVar[bool] = False  # y holds integers that a narrow float could round
+    has_trials: ClassVar[bool] = False  # one observation carries a number of trials
+    mean_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # closed hull of the support of a scalar T
+    natural_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # natural domain of a scalar eta
+    space: ClassVar[str | None] = (
+        None  # 'real', 'positive' or 'unit': where the mean per trial lives; None: not declared
+    )
+    default_link: ClassVar[str] = "canonical"
+    canonical_link: ClassVar[str | None] = None  # the link by which eta is linear in z, if it has a name
+    redundant: ClassVar[bool] = False  # eta + c (1, ..., 1) is the same law: Categorical, Multinomial
+    estimates_dispersion: ClassVar[Any] = False  # the dispersion is unknown and estimated by a fit
+
+    # -- what a family is ------------------------------------------------------------------------------------------
+    def log_partition(self, eta: Array) -> Array:
+        """a(eta), per trial; +inf outside the natural domain."""
+        raise NotImplementedError(f"{type(self).__name__} must define log_partition(eta)")
+
+    def statistic(self, y: Any) -> Array:
+        """T(y), of the shape of eta."""
+        raise NotImplementedError(f"{type(self).__name__} must define statistic(y)")
+
+    def log_base(self, y: Any) -> Array:
+        """log b(y), at the dispersion of the family."""
+        raise NotImplementedError(f"{type(self).__name__} must define log_base(y)")
+
+    def support(self, y: Any) -> Array:
+        """Whether y is a possible observation (boolean, one per observation)."""
+        raise NotImplementedError(f"{type(self).__name__} must define support(y)")
+
+    # -- what autodiff cannot give ---------------------------------------------------------------------------------
+    def hull(self, y: Any) -> Array:
+        """Whether T(y) lies in the closed convex hull of the support, all that quasi-likelihood asks."""
+        return self.support(y)
+
+    def trials(self, y: Any) -> Any:
+        """m(y), the number of trials of an observation."""
+        return 1
+
+    @property
+    def dispersion(self) -> Any:
+        """phi; 1 where the family has none or where it is unknown."""
+        return 1
+
+    def with_dispersion(self, phi: Any) -> "Family":
+        """The same family with its dispersion known to be phi."""
+        raise TypeError(f"{type(self).__name__} has no dispersion to set")
+
+    def maximum_likelihood_dispersion(self, mean_deviance: Array) -> Array:
+        """The phi that maximises the likelihood, given the deviance per observation."""
+        raise TypeError(f"{type(self).__name__} has no dispersion to estimate")
+
+    def loss(self, eta: Array, y: Any) -> Array:
+        """``m(y) a(eta) - <eta, T(y)>``: minus log p at dispersion 1 without log b. Override to avoid a cancellation."""
+        return self.trials(y) * self.log_partition(eta) - self.inner(eta, self.statistic(y))
+
+    def natural(self, mean: Array) -> Array:
+        """The eta with grad a(eta) = mean; a closed form where there is one."""
+        raise NotImplementedError
+
+    def conjugate(self, mean: Array) -> Array:
+        """a*(mean) = sup_eta <eta, mean> - a(eta), finite also where the mean is on the boundary; gives the deviance."""
+        raise NotImplementedError
+
+    def expectation(self, eta: Array) -> Array:
+        """E[Y] per trial, of the shape of y; needed where T(y) is not y itself."""
+        raise NotImplementedError
+
+    def log_saturated(self, y: Any) -> Array:
+        """log p(y) at the eta that fits y itself, without cancellation for large counts; optional."""
+        raise NotImplementedError
+
+    def natural_from_coordinate(self, u: Array) -> Array:
+        """eta as a function of the unconstrained coordinate u of the mean (real: m; positive: log m; unit: logit m)."""
+        raise NotImplementedError
+
+    def from_unconstrained(self, z: Array) -> Array:
+        """A smooth map of all of R^k onto the natural domain; for families with a vector eta."""
+        return z
+
+    def to_unconstrained(self, eta: Array) -> Array:
+        """The inverse of :meth:`from_unconstrained`."""
+        return eta
+
+    def initial_natural(self, mean: Array) -> Array:
+        """A rough eta from which Newton's method can invert the mean; needed where ``natural`` has no closed form."""
+        raise NotImplementedError
+
+    def expected_log_base(self, eta: Array, trials: Any = None) -> Array:
+        """E[log b(Y)], needed by entropy and cross-entropy where log b depends on y."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define expected_log_base(eta), which entropy and cross_entropy need"
+        )
+
+    def entropy(self, eta: Array, trials: Any = None) -> Array:
+        """-E[log p(Y)]; optional, for families where a(eta) - <eta, mean> - E[log b] would be a difference of large terms."""
+        raise NotImplementedError
+
+    def estimate(self, y: Any, weights: Array) -> Array:
+        """Maximum likelihood from observations (n, ...) and weights that sum to 1; optional, where the inverse of the averaged
+        T(y) would lose digits: a variance as E[y^2] - E[y]^2."""
+        raise NotImplementedError
+
+    def support_function(self, v: Array) -> Array:
+        """sup over the support of <t, v>, per trial: which directions of eta can raise the likelihood for ever."""
+        low, high = self.mean_bounds
+        return jnp.where(v == 0, 0.0, jnp.where(v > 0, high * v, low * v))
+
+    def sample(self, key: Array, eta: Array, shape: tuple[int, ...], trials: Any = None) -> Any:
+        """Draws of Y of shape ``shape + batch``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define a sampler")
+
+    # -- shared ----------------------------------------------------------------------------------------------------
+    def inner(self, eta: Array, t: Array) -> Array:
+        """<eta, t>, with 0 times an infinite eta equal to 0."""
+        terms = special.product(eta, t)
+        return terms if self.natural_size is None else jnp.sum(terms, axis=-1)
+
+    def unit_statistic(self, y: Any) -> Array:
+        """T(y) / m(y): what the mean per trial estimates."""
+        m = self.trials(y)
+        if not self.has_trials:
+            return self.statistic(y)
+        m = jnp.where(m == 0, 1, m)  # no trials: no successes, and no say in anything
+        return self.statistic(y) / (m if self.natural_size is None else m[..., None])

@@ -1,0 +1,149 @@
+"""Bernoulli and binomial families: a(eta) = log(1 + e^eta)."""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from jaxml import special
+from jaxml.families.base import Family, family
+from jaxml.families.expectation import average, lattice
+from jaxml.families.functions import log_density
+
+_LOG_2PI = 1.8378770664093453
+
+
+@family
+class Bernoulli(Family):
+    """y in {0, 1}; eta = log(phi / (1 - phi)), T = y, a = log(1 + e^eta), b = 1. The mean is the logistic function of eta.
+
+    Source: notes 5.2; McCullagh & Nelder (1989), chapter 4.
+    """
+
+    mean_bounds = (0.0, 1.0)
+    space = "unit"
+    default_link = "logit"
+    canonical_link = "logit"
+
+    def log_partition(self, eta):
+        return special.softplus(eta)
+
+    def statistic(self, y):
+        return y
+
+    def log_base(self, y):
+        return jnp.zeros_like(y)
+
+    def support(self, y):
+        return (y == 0) | (y == 1)
+
+    def hull(self, y):
+        return (y >= 0) & (y <= 1)
+
+    def loss(self, eta, y):
+        # Both labels by softplus: the residual 1 - p of a well-fitted y = 1 keeps its digits, and swapping labels flips signs.
+        return (1 - y) * special.softplus(eta) + y * special.softplus(-eta)
+
+    def natural(self, mean):
+        return jnp.log(mean) - jnp.log1p(-mean)
+
+    def conjugate(self, mean):
+        return special.xlogx(mean) + special.xlogx(1 - mean)
+
+    def natural_from_coordinate(self, u):
+        return u
+
+    def expected_log_base(self, eta, trials=None):
+        return jnp.zeros_like(eta)
+
+    def entropy(self, eta, trials=None):
+        # -p log p - (1-p) log(1-p): two positive terms.
+        return special.sigmoid(eta) * special.softplus(-eta) + special.sigmoid(-eta) * special.softplus(eta)
+
+    def sample(self, key, eta, shape, trials=None):
+        return jax.random.bernoulli(key, special.sigmoid(eta), shape + eta.shape).astype(eta.dtype)
+
+
+@family
+class Binomial(Family):
+    """y = (s, m), s successes in m trials; eta = log(phi / (1 - phi)), T = s, a = log(1 + e^eta) per trial, b = m! / (s! (m-s)!).
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.log_prob(families.Binomial(), 0.0, (1, 2)))
+        -0.69314...
+
+    Source: McCullagh & Nelder (1989), chapter 4; Loader (2000), "Fast and accurate computation of binomial probabilities".
+    """
+
+    has_trials = True
+    counts = True
+    mean_bounds = (0.0, 1.0)
+    space = "unit"
+    default_link = "logit"
+    canonical_link = "logit"
+
+    def log_partition(self, eta):
+        return special.softplus(eta)
+
+    def statistic(self, y):
+        return y[0]
+
+    def trials(self, y):
+        return y[1]
+
+    def log_base(self, y):
+        s, m = y
+        return gammaln(m + 1) - gammaln(s + 1) - gammaln(m - s + 1)
+
+    def support(self, y):
+        s, m = y
+        return (s >= 0) & (s <= m) & (s == jnp.floor(s)) & (m == jnp.floor(m)) & jnp.isfinite(m)
+
+    def hull(self, y):
+        s, m = y
+        return (s >= 0) & (s <= m) & jnp.isfinite(m)
+
+    def loss(self, eta, y):
+        s, m = y
+        return special.product(m - s, special.softplus(eta)) + special.product(s, special.softplus(-eta))
+
+    def natural(self, mean):
+        return jnp.log(mean) - jnp.log1p(-mean)
+
+    def conjugate(self, mean):
+        return special.xlogx(mean) + special.xlogx(1 - mean)
+
+    def log_saturated(self, y):
+        s, m = y
+        inner = (s > 0) & (s < m)
+        s, m = jnp.where(inner, s, 1), jnp.where(inner, m, 2)
+        error = special.stirling_error(m) - special.stirling_error(s) - special.stirling_error(m - s)
+        return jnp.where(inner, error - (_LOG_2PI + jnp.log(s) + jnp.log1p(-s / m)) / 2, 0)
+
+    def natural_from_coordinate(self, u):
+        return u
+
+    def expected_log_base(self, eta, trials=None):
+        y, log_mass, weights, m = _rarer(eta, trials)
+        return average(self.log_base((y, m)), log_mass, weights)
+
+    def entropy(self, eta, trials=None):
+        _, log_mass, weights, _ = _rarer(eta, trials)
+        return average(-log_mass, log_mass, weights)
+
+    def sample(self, key, eta, shape, trials=None):
+        shape = shape + jnp.broadcast_shapes(eta.shape, jnp.shape(trials))
+        # Draw the rarer outcome: its probability keeps its digits where that of the other rounds to 1.
+        rarer = jax.random.binomial(
+            key, jnp.asarray(trials, eta.dtype), special.sigmoid(-jnp.abs(eta)), shape, eta.dtype
+        )
+        return jnp.where(eta < 0, rarer, trials - rarer)
+
+
+def _rarer(eta, trials):
+    """Summation rule for the count of the rarer outcome: the law of s and that of m - s have the same entropy and E[log b]."""
+    eta, m = jnp.broadcast_arrays(-jnp.abs(eta), jnp.asarray(trials, eta.dtype))
+    p = special.sigmoid(eta)
+    y, weights = lattice(m * p, m * p * (1 - p))
+    y, possible = jnp.minimum(y, m), y <= m
+    return y, jnp.where(possible, log_density(Binomial(), eta, (y, m)), -jnp.inf), weights, m

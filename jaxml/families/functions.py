@@ -1,0 +1,298 @@
+r"""Functions over any exponential family, all from its log-partition function.
+
+    mean = grad a,   variance = phi hessian a,   Fisher information = hessian a / phi,   natural = inverse of grad a
+    KL(p || q) = [a(eta_q) - a(eta_p) - <eta_q - eta_p, mean_p>] / phi
+    deviance(y; eta) = 2 [a*(T(y)) + a(eta) - <eta, T(y)>],   a* the convex conjugate of a
+
+The last two are Bregman divergences of a. Close to their minimum the difference of large terms loses every digit, so there
+they are computed as the integral int_0^1 (1 - t) (d/dt)^2 a(eta_0 + t d) dt with 12 Gauss-Legendre nodes.
+
+All functions take batches and broadcast; families with trials (Binomial, Multinomial) take them by name where there is no y.
+
+Source: Barndorff-Nielsen (1978), *Information and Exponential Families*; McCullagh & Nelder (1989), chapter 2.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxml import special
+from jaxml.families.base import Family
+from jaxml.special import with_derivative_of
+
+_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(12)[0] + 1) / 2, np.polynomial.legendre.leggauss(12)[1] / 2
+
+
+def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
+    """log p(y; eta), log b included.
+
+    Args:
+        family: the law, at its own dispersion (1 where that is unknown).
+        eta: natural parameter, (...) or (..., k).
+        y: observations, broadcast against eta; for Binomial the pair (successes, trials).
+
+    Returns:
+        log p(y; eta), of the broadcast shape; -inf outside the support.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.log_prob(families.Poisson(), 0.0, 2))
+        -1.69314...
+    """
+    family, eta, y = _door(family, eta, y)
+    return jnp.where(family.support(y), log_density(family, eta, y), -jnp.inf)
+
+
+def log_density(family: Family, eta: Array, y: Any) -> Array:
+    """The formula of :func:`log_prob` without the test of the support, for arrays of one dtype.
+
+    Counts go by Loader's saddle-point form, log p at the eta that fits y itself less half the deviance: no large terms cancel.
+    """
+    if not _defines(family, "log_saturated"):
+        return _direct_log_prob(family, eta, y)
+    value = family.log_saturated(y) - deviance(family, eta, y) / 2 / family.dispersion
+    return with_derivative_of(_direct_log_prob, value, family, eta, y)
+
+
+def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
+    """E[T(Y)] = grad a(eta), times the number of trials.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.mean(families.Bernoulli(), 0.0))
+        0.5
+    """
+    family, eta, trials = _door(family, eta, trials)
+    return _scale(family, trials, 0 if family.natural_size is None else 1) * _gradient(family, eta)
+
+
+def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
+    """Var[T(Y)] = phi hessian a(eta), times the number of trials; (..., k, k) for a vector statistic."""
+    family, eta, trials = _door(family, eta, trials)
+    return family.dispersion * _scale(family, trials, 0 if family.natural_size is None else 2) * hessian(family, eta)
+
+
+def fisher(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
+    """Fisher information about eta, hessian a(eta) / phi, times the number of trials."""
+    family, eta, trials = _door(family, eta, trials)
+    return _scale(family, trials, 0 if family.natural_size is None else 2) * hessian(family, eta) / family.dispersion
+
+
+def hessian(family: Family, eta: ArrayLike) -> Array:
+    """The second derivative of a at eta, per trial: (...) or (..., k, k)."""
+    family, eta, _ = _door(family, eta)
+    if family.natural_size is None:
+        return jax.jvp(lambda e: _gradient(family, e), (eta,), (jnp.ones_like(eta),))[1]
+    return jnp.vectorize(jax.hessian(family.log_partition), signature="(k)->(k,k)")(eta)
+
+
+def natural(family: Family, mean: ArrayLike) -> Array:
+    """The natural parameter whose mean (per trial) is given: the inverse of grad a.
+
+    A closed form where the family has one; otherwise Newton's method on a(eta) - <eta, mean>, differentiable by the implicit
+    function theorem. For families with redundant parameters (Categorical) the answer sums to zero.
+
+    Returns:
+        eta, of the shape of ``mean``; infinite where the mean is on the boundary of its range.
+    """
+    family, mean, _ = _door(family, mean)
+    if _defines(family, "natural"):
+        return family.natural(mean)
+    return _natural_by_newton(family, mean)
+
+
+def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
+    """Unscaled deviance of each observation, ``2 phi [log p(y; saturated) - log p(y; eta)]``; exact near the fit.
+
+    Raises:
+        TypeError: for families whose likelihood is unbounded at a single observation (two free parameters).
+    """
+    if not _defines(family, "conjugate"):
+        raise TypeError(
+            f"{type(family).__name__} has no deviance: with a parameter vector of its own for each observation its likelihood is"
+            " unbounded. Compare models by log-likelihood instead."
+        )
+    family, eta, y = _door(family, eta, y)
+    m, t, far = family.trials(y), family.unit_statistic(y), _direct_deviance(family, eta, y) / 2
+    t = jnp.asarray(t, eta.dtype)
+    half = jnp.maximum(far, 0) if not _defines(family, "natural") else _bregman(family, family.natural(t), eta, far, m)
+    return with_derivative_of(_direct_deviance, 2 * half, family, eta, y)
+
+
+def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
+    """KL(p || q) = E_p[log p(Y) - log q(Y)] between two members with natural parameters p and q.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.kl_divergence(families.Normal(), 0.0, 1.0))
+        0.5
+    """
+    family, p, trials = _door(family, p, trials)
+    q = jnp.asarray(q, p.dtype)
+    value = _bregman(family, p, q, _direct_divergence(family, p, q), 1)
+    return _scale(family, trials, 0) * with_derivative_of(_direct_divergence, value, family, p, q) / family.dispersion
+
+
+def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
+    """-E[log p(Y; eta)], in nats."""
+    family, eta, trials = _door(family, eta, trials)
+    m = _scale(family, trials, 0)
+    if _defines(family, "entropy"):
+        return family.entropy(eta, trials)
+    linear = m * (family.log_partition(eta) - family.inner(eta, _gradient(family, eta))) / family.dispersion
+    return linear - family.expected_log_base(eta, trials)
+
+
+def cross_entropy(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
+    """-E_p[log q(Y)] = entropy(p) + KL(p || q), in nats."""
+    return entropy(family, p, trials=trials) + kl_divergence(family, p, q, trials=trials)
+
+
+def sample(family: Family, eta: ArrayLike, key: Array, shape: tuple[int, ...] = (), *, trials: Any = None) -> Any:
+    """Independent draws of Y of shape ``shape + batch`` (for Binomial and Multinomial given ``trials``: the counts)."""
+    if not isinstance(shape, tuple):
+        raise TypeError(f"shape must be a tuple of ints, got {shape!r}")
+    family, eta, trials = _door(family, eta, trials)
+    _scale(family, trials, 0)
+    return family.sample(key, eta, shape, trials)
+
+
+def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
+    """Maximum likelihood for independent observations: the eta whose mean is the weighted average of T(y).
+
+    Args:
+        family: the law.
+        y: observations with one leading dimension n.
+        weights: (n,), how often each observation counts; rows of weight 0 count in nothing, even where they hold NaN.
+
+    Returns:
+        eta, () or (k,).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> eta = families.fit(families.Poisson(), jnp.array([1, 2, 3, 6]))
+        >>> print(families.mean(families.Poisson(), eta))
+        3.0
+    """
+    y = jax.tree.map(jnp.asarray, y)
+    t = _floating(family.statistic(y))
+    if not t.ndim or not t.shape[0]:
+        raise ValueError("y must have at least one observation along its first dimension")
+    family, t, w = _door(family, t, jnp.ones(t.shape[0]) if weights is None else weights)
+    if w.shape != t.shape[:1]:
+        raise ValueError(f"weights must have shape {t.shape[:1]}, one per observation, got {w.shape}")
+    y = _without_idle_rows(y, t, w)
+    t, m = jnp.asarray(family.statistic(y), t.dtype), family.trials(y)
+    w = w / jnp.sum(w)
+    if _defines(family, "estimate"):
+        return family.estimate(y, w)
+    return natural(family, jnp.tensordot(w, t, 1) / jnp.sum(w * m))
+
+
+# -- helpers ---------------------------------------------------------------------------------------------------------
+def _floating(x: ArrayLike) -> Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+
+
+def _door(family: Family, eta: ArrayLike, data: Any = None) -> tuple[Family, Array, Any]:
+    """Everything in the dtype of eta, so that no integer, NumPy scalar or float64 datum changes the precision; labels stay."""
+    eta = _floating(eta)
+    cast = lambda leaf: jnp.asarray(leaf) if family.labels else jnp.asarray(leaf, eta.dtype)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, eta.dtype), family), eta, jax.tree.map(cast, data)
+
+
+def _without_idle_rows(y: Any, t: Array, w: Array) -> Any:
+    """Rows of weight 0 whose statistic is not finite, replaced by a row that counts."""
+    idle = (w == 0) & ~jnp.all(jnp.isfinite(t.reshape(len(t), -1)), axis=1)
+    first = jnp.argmax(w != 0)
+    return jax.tree.map(lambda v: jnp.where(idle.reshape((-1,) + (1,) * (v.ndim - 1)), v[first], v), y)
+
+
+def _defines(family: Family, name: str) -> bool:
+    return getattr(type(family), name) is not getattr(Family, name)
+
+
+def _gradient(family: Family, eta: Array) -> Array:
+    if family.natural_size is None:
+        return jax.jvp(family.log_partition, (eta,), (jnp.ones_like(eta),))[1]
+    return jnp.vectorize(jax.grad(family.log_partition), signature="(k)->(k)")(eta)
+
+
+def _scale(family: Family, trials: Any, extra: int) -> Any:
+    """The number of trials with `extra` trailing axes, or 1 for a family without trials."""
+    if family.has_trials != (trials is not None):
+        verb = "needs" if family.has_trials else "takes no"
+        raise TypeError(f"{type(family).__name__} {verb} trials=, got {trials!r}")
+    return 1 if trials is None else jnp.asarray(trials)[(...,) + (None,) * extra]
+
+
+def _direct_log_prob(family: Family, eta: Array, y: Any) -> Array:
+    return -family.loss(eta, y) / family.dispersion + family.log_base(y)
+
+
+def _direct_deviance(family: Family, eta: Array, y: Any) -> Array:
+    t = jnp.asarray(family.unit_statistic(y), eta.dtype)
+    return 2 * (special.product(family.trials(y), family.conjugate(t)) + family.loss(eta, y))
+
+
+def _direct_divergence(family: Family, p: Array, q: Array) -> Array:
+    return family.log_partition(q) - family.log_partition(p) - family.inner(q - p, _gradient(family, p))
+
+
+def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Array:
+    """m B(end, start), B the Bregman divergence of a: by quadrature where the curvature of a changes by less than a factor of
+    1.5 between the two (the rule is then exact to rounding), else `far`, the difference of large terms."""
+    start, end = jnp.broadcast_arrays(start, end)
+    step = end - start
+    axis: Any = () if family.natural_size is None else -1
+    if family.redundant:
+        step = step - jnp.mean(step, axis=-1, keepdims=True)
+
+    def along(t: Array) -> Array:
+        return family.log_partition(start + t * step)
+
+    def second(t: Array) -> Array:
+        slope = lambda s: jax.jvp(along, (s,), (jnp.ones_like(s),))[1]
+        return jax.jvp(slope, (t,), (jnp.ones_like(t),))[1]
+
+    curvature = jax.vmap(second)(jnp.asarray(_NODES, step.dtype))
+    low, high = jnp.min(curvature, axis=0), jnp.max(curvature, axis=0)
+    weights = jnp.asarray(_WEIGHTS * (1 - _NODES), step.dtype)
+    near = m * (low / 2 + jnp.tensordot(weights, curvature - low, axes=1))  # the weights sum to 1/2
+    close = jnp.isfinite(near) & (low > 0) & (high < 1.5 * low)
+    same = jnp.all(step * step == 0, axis=axis)
+    return jnp.where(same, 0, jnp.where(close, near, jnp.maximum(far, 0)))
+
+
+def _natural_by_newton(family: Family, mean: Array) -> Array:
+    from jaxml import optimize  # deferred: only families without a closed form need a solver
+
+    def one(t: Array) -> Array:
+        start = jax.lax.stop_gradient(family.to_unconstrained(_start(family, t)))
+        return family.from_unconstrained(optimize.newton(_mismatch, start, family, t).params)
+
+    return jnp.vectorize(one, signature="()->()" if family.natural_size is None else "(k)->(k)")(mean)
+
+
+def _mismatch(z: Array, family: Family, t: Array) -> Array:
+    """a(eta) - <eta, t>, smallest where grad a(eta) = t."""
+    eta = family.from_unconstrained(z)
+    return family.log_partition(eta) - family.inner(eta, t)
+
+
+def _start(family: Family, t: Array) -> Array:
+    """The family's own starting value, or the best of a grid over sixteen decades of both signs (a vector: 0)."""
+    if _defines(family, "initial_natural"):
+        return family.initial_natural(t)
+    if family.natural_size is not None:
+        return family.from_unconstrained(jnp.zeros_like(t))
+    sizes = jnp.logspace(-8, 8, 65, dtype=t.dtype)
+    grid = jnp.concatenate([-sizes, jnp.zeros(1, t.dtype), sizes])
+    cost = family.log_partition(grid) - grid * t
+    return grid[jnp.argmin(jnp.where(jnp.isfinite(cost), cost, jnp.inf))]

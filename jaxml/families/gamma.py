@@ -1,0 +1,232 @@
+"""Exponential and gamma families: a(eta) = -log(-eta), eta = -1 / mu < 0; and shape and rate together."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import digamma, gammaln
+
+from jaxml import special
+from jaxml.families.base import Family, family
+
+_LOG_2PI = 1.8378770664093453
+
+
+@family
+class Exponential(Family):
+    """y > 0; eta = -rate, T = y, a = -log(-eta), b = 1.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.mean(families.Exponential(), -0.5))
+        2.0
+
+    Source: McCullagh & Nelder (1989), section 8.2.
+    """
+
+    mean_bounds = (0.0, math.inf)
+    natural_bounds = (-math.inf, 0.0)
+    space = "positive"
+    default_link = "inverse"
+    canonical_link = "inverse"
+
+    def log_partition(self, eta):
+        inside = eta < 0
+        return jnp.where(inside, -jnp.log(-jnp.where(inside, eta, -1)), jnp.inf)
+
+    def statistic(self, y):
+        return y
+
+    def log_base(self, y):
+        return jnp.zeros_like(y)
+
+    def support(self, y):
+        return (y > 0) & jnp.isfinite(y)
+
+    def hull(self, y):
+        return (y >= 0) & jnp.isfinite(y)
+
+    def natural(self, mean):
+        return -1 / mean
+
+    def conjugate(self, mean):
+        return -1 - jnp.log(mean)
+
+    def natural_from_coordinate(self, u):
+        return -jnp.exp(-u)
+
+    def expected_log_base(self, eta, trials=None):
+        return jnp.zeros_like(eta)
+
+    def entropy(self, eta, trials=None):
+        return 1 - jnp.log(-eta)
+
+    def sample(self, key, eta, shape, trials=None):
+        return jax.random.exponential(key, shape + eta.shape, eta.dtype) / -eta
+
+
+@family
+class Gamma(Exponential):
+    """y > 0; eta = -1 / mu, T = y, a = -log(-eta), dispersion phi = 1 / shape.
+
+    log b = shape log(shape) - log Gamma(shape) + (shape - 1) log y. ``Gamma()`` leaves the shape to be estimated by a fit and
+    takes it as 1 in a bare ``log_prob``.
+
+    Source: McCullagh & Nelder (1989), chapter 8.
+    """
+
+    shape: Any = None
+
+    @property
+    def dispersion(self):
+        return 1 if self.shape is None else 1 / self.shape
+
+    @property
+    def estimates_dispersion(self):
+        return self.shape is None
+
+    def with_dispersion(self, phi):
+        return Gamma(shape=1 / phi)
+
+    def maximum_likelihood_dispersion(self, mean_deviance):
+        return 1 / shape_from_gap(jnp.asarray(mean_deviance) / 2)
+
+    def log_base(self, y):
+        k = self._known(y)
+        return k * jnp.log(k) - gammaln(k) + (k - 1) * jnp.log(y)
+
+    def log_saturated(self, y):
+        k = self._known(y)
+        return (jnp.log(k) - _LOG_2PI) / 2 - special.stirling_error(k) - jnp.log(y)
+
+    def expected_log_base(self, eta, trials=None):
+        k = self._known(eta)
+        return k * jnp.log(k) - gammaln(k) - (k - 1) * (jnp.log(-eta) + digamma_gap(k))
+
+    def entropy(self, eta, trials=None):
+        k = self._known(eta)
+        return _entropy(k, jnp.log(k) + jnp.log(-eta))
+
+    def sample(self, key, eta, shape, trials=None):
+        k = self._known(eta)
+        # By logarithms: draws with a small shape underflow otherwise.
+        return jnp.exp(jax.random.loggamma(key, k, shape + eta.shape, eta.dtype) - jnp.log(-eta) - jnp.log(k))
+
+    def _known(self, like):
+        return jnp.asarray(1.0 if self.shape is None else self.shape, jnp.result_type(like))
+
+
+@family
+class GammaShapeRate(Family):
+    """y > 0; eta = (alpha, -beta), T = (log y, y), a = log Gamma(alpha) - alpha log beta, b = 1 / y.
+
+    Source: Barndorff-Nielsen (1978), chapter 8.
+    """
+
+    natural_size = 2
+    default_link = "unconstrained"
+
+    def log_partition(self, eta):
+        alpha, beta, inside = _shape_rate(eta)
+        rest = special.stirling_error(alpha) + (_LOG_2PI - jnp.log(alpha)) / 2
+        return jnp.where(inside, alpha * (jnp.log(alpha) - jnp.log(beta) - 1) + rest, jnp.inf)
+
+    def statistic(self, y):
+        return jnp.stack([jnp.log(y), y], axis=-1)
+
+    def log_base(self, y):
+        return -jnp.log(y)
+
+    def support(self, y):
+        return (y > 0) & jnp.isfinite(y)
+
+    def loss(self, eta, y):
+        # alpha (x - 1 - log x), x = y / mean, and Stirling's remainder: no difference of terms of the size of alpha.
+        alpha, beta, inside = _shape_rate(eta)
+        rest = special.stirling_error(alpha) + (_LOG_2PI - jnp.log(alpha)) / 2
+        return jnp.where(
+            inside,
+            alpha * _excess((beta * y - alpha) / alpha, jnp.log(beta) + jnp.log(y) - jnp.log(alpha)) + rest,
+            jnp.inf,
+        )
+
+    def natural(self, mean):
+        alpha = shape_from_gap(jnp.log(mean[..., 1]) - mean[..., 0])
+        return jnp.stack([alpha, -alpha / mean[..., 1]], axis=-1)
+
+    def estimate(self, y, weights):
+        mean = weights @ y
+        alpha = shape_from_gap(weights @ _excess((y - mean) / mean, jnp.log(y) - jnp.log(mean)))
+        return jnp.stack([alpha, -alpha / mean])
+
+    def from_unconstrained(self, z):
+        """z = (log mean, log shape)."""
+        return jnp.stack([jnp.exp(z[..., 1]), -jnp.exp(z[..., 1] - z[..., 0])], axis=-1)
+
+    def to_unconstrained(self, eta):
+        alpha, beta = jnp.log(eta[..., 0]), jnp.log(-eta[..., 1])
+        return jnp.stack([alpha - beta, alpha], axis=-1)
+
+    def expectation(self, eta):
+        return -eta[..., 0] / eta[..., 1]
+
+    def expected_log_base(self, eta, trials=None):
+        return jnp.log(-eta[..., 1]) - digamma(eta[..., 0])
+
+    def entropy(self, eta, trials=None):
+        return _entropy(eta[..., 0], jnp.log(-eta[..., 1]))
+
+    def support_function(self, v):
+        log, linear = v[..., 0], v[..., 1]
+        peak = special.xlogx(jnp.maximum(log, 0)) - special.product(jnp.maximum(log, 0), 1 + jnp.log(jnp.abs(linear)))
+        bounded = (linear < 0) & (log >= 0)
+        return jnp.where(bounded, peak, jnp.where((log == 0) & (linear == 0), 0, jnp.inf))
+
+    def sample(self, key, eta, shape, trials=None):
+        log = jax.random.loggamma(key, eta[..., 0], shape + eta.shape[:-1], eta.dtype)
+        return jnp.exp(log - jnp.log(-eta[..., 1]))
+
+
+def digamma_gap(k: Array) -> Array:
+    """``log k - psi(k)`` for k > 0, free of cancellation for large k: ``1 / (2 k)`` minus the derivative of Stirling's remainder."""
+    k = jnp.asarray(k)
+    return 0.5 / k - jax.jvp(special.stirling_error, (k,), (jnp.ones_like(k),))[1]
+
+
+@jax.custom_jvp
+def shape_from_gap(gap: Array) -> Array:
+    """The k with ``log k - psi(k) = gap``: Minka's approximation (2002), then Newton's method on the logarithms of both sides."""
+    positive = gap > 0
+    s = jnp.where(positive, gap, 1)
+    k = (3 - s + jnp.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)
+
+    def step(_, k):
+        value, slope = jax.jvp(digamma_gap, (k,), (jnp.ones_like(k),))
+        return k * jnp.exp((jnp.log(s) - jnp.log(value)) * value / (slope * k))
+
+    return jnp.where(positive, jax.lax.fori_loop(0, 4, step, k), jnp.where(gap == 0, jnp.inf, jnp.nan))
+
+
+@shape_from_gap.defjvp
+def _(primals, tangents):
+    (gap,), (tangent,) = primals, tangents
+    k = shape_from_gap(gap)
+    return k, tangent / jax.jvp(digamma_gap, (k,), (jnp.ones_like(k),))[1]
+
+
+def _shape_rate(eta):
+    inside = (eta[..., 0] > 0) & (eta[..., 1] < 0)
+    return jnp.where(inside, eta[..., 0], 1), jnp.where(inside, -eta[..., 1], 1), inside
+
+
+def _excess(d, log):
+    """d - log(1 + d), given the logarithm also where 1 + d rounds to 0."""
+    near = jnp.abs(d) < 0.5
+    return d - jnp.where(near, jnp.log1p(jnp.where(near, d, 0)), log)
+
+
+def _entropy(k, log_rate):
+    rest = special.stirling_error(k) + (_LOG_2PI + jnp.log(k)) / 2
+    return rest - log_rate + (k - 1) * digamma_gap(k)

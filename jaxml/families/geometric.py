@@ -1,0 +1,143 @@
+"""Geometric and negative binomial families: waiting times, a(eta) in terms of log(1 - e^eta), eta < 0."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from jaxml import special
+from jaxml.families.base import Family, family
+from jaxml.families.expectation import average, lattice
+from jaxml.families.functions import log_density
+
+_LOG_2PI = 1.8378770664093453
+
+
+@family
+class Geometric(Family):
+    """y in {1, 2, ...}, trials up to the first success; eta = log(1 - phi) < 0, T = y, a = log(e^eta / (1 - e^eta)), b = 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.mean(families.Geometric(), jnp.log(0.5)))
+        2.0
+
+    Source: notes 5.3.
+    """
+
+    counts = True
+    mean_bounds = (1.0, math.inf)
+    natural_bounds = (-math.inf, 0.0)
+    space = "positive"
+    default_link = "log"
+
+    def log_partition(self, eta):
+        inside = eta < 0
+        eta = jnp.where(inside, eta, -1)
+        return jnp.where(inside, eta - special.log1mexp(eta), jnp.inf)
+
+    def statistic(self, y):
+        return y
+
+    def log_base(self, y):
+        return jnp.zeros_like(y)
+
+    def support(self, y):
+        return (y >= 1) & (y == jnp.floor(y)) & jnp.isfinite(y)
+
+    def hull(self, y):
+        return (y >= 1) & jnp.isfinite(y)
+
+    def natural(self, mean):
+        large = mean > 2
+        return jnp.where(large, jnp.log1p(-1 / jnp.where(large, mean, 2)), jnp.log((mean - 1) / mean))
+
+    def conjugate(self, mean):
+        return special.product(mean - 1, self.natural(mean)) - jnp.log(mean)
+
+    def natural_from_coordinate(self, u):
+        # A mean of 1 or less has no eta: 0, outside the domain, makes the loss infinite there.
+        possible = u > 0
+        return jnp.where(possible, special.log1mexp(-jnp.where(possible, u, 1)), 0)
+
+    def expected_log_base(self, eta, trials=None):
+        return jnp.zeros_like(eta)
+
+    def entropy(self, eta, trials=None):
+        q = special.bose(eta)
+        return special.product(q, -eta) - special.log1mexp(eta)
+
+    def sample(self, key, eta, shape, trials=None):
+        u = jax.random.uniform(key, shape + eta.shape, eta.dtype)
+        return 1 + jnp.floor(jnp.log1p(-u) / eta)
+
+
+@family
+class NegativeBinomial(Family):
+    """y in {0, 1, 2, ...}, variance mu + mu^2 / r; eta = log(mu / (mu + r)) < 0, T = y, a = -r log(1 - e^eta).
+
+    b = Gamma(y + r) / (Gamma(r) y!). The size r is known: with r unknown this is not an exponential family.
+
+    Source: McCullagh & Nelder (1989), section 6.2; Loader (2000).
+    """
+
+    r: Any
+
+    counts = True
+    mean_bounds = (0.0, math.inf)
+    natural_bounds = (-math.inf, 0.0)
+    space = "positive"
+    default_link = "log"
+
+    def log_partition(self, eta):
+        inside = eta < 0
+        return jnp.where(inside, -self.r * special.log1mexp(jnp.where(inside, eta, -1)), jnp.inf)
+
+    def statistic(self, y):
+        return y
+
+    def log_base(self, y):
+        return gammaln(y + self.r) - gammaln(self.r) - gammaln(y + 1)
+
+    def support(self, y):
+        return (y >= 0) & (y == jnp.floor(y)) & jnp.isfinite(y)
+
+    def hull(self, y):
+        return (y >= 0) & jnp.isfinite(y)
+
+    def natural(self, mean):
+        return -jnp.log1p(self.r / mean)
+
+    def conjugate(self, mean):
+        return special.product(mean, self.natural(mean)) - self.r * jnp.log1p(mean / self.r)
+
+    def log_saturated(self, y):
+        r, positive = self.r, jnp.where(y > 0, y, 1)
+        error = special.stirling_error(positive + r) - special.stirling_error(r) - special.stirling_error(positive)
+        # log(y / (y + r)) from the eta that fits y.
+        spread = _LOG_2PI + jnp.log(r) + self.natural(positive)
+        return jnp.where(y > 0, -jnp.log1p(positive / r) + error - spread / 2, 0)
+
+    def natural_from_coordinate(self, u):
+        return -special.softplus(jnp.log(self.r) - u)
+
+    def expected_log_base(self, eta, trials=None):
+        y, log_mass, weights = self._rule(eta)
+        return average(self.log_base(y), log_mass, weights)
+
+    def entropy(self, eta, trials=None):
+        _, log_mass, weights = self._rule(eta)
+        return average(-log_mass, log_mass, weights)
+
+    def sample(self, key, eta, shape, trials=None):
+        key, other = jax.random.split(key)
+        rate = special.bose(eta) * jax.random.gamma(other, self.r, shape + eta.shape, eta.dtype)
+        return jax.random.poisson(key, rate).astype(eta.dtype)
+
+    def _rule(self, eta):
+        q = special.bose(eta)
+        y, weights = lattice(self.r * q, self.r * q * (1 + q), jnp.maximum(-1 / eta, 1 / 3))
+        return y, log_density(self, eta, y), weights

@@ -1,0 +1,151 @@
+"""Normal families: the mean alone, a(eta) = eta^2 / 2, or mean and variance together."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxml.families.base import Family, family
+
+_LOG_2PI = 1.8378770664093453
+
+
+@family
+class Normal(Family):
+    """y real; eta = mu, T = y, a = eta^2 / 2, dispersion phi = variance, b = exp(-y^2 / (2 phi)) / sqrt(2 pi phi).
+
+    ``Normal()`` leaves the variance to be estimated by a fit and takes it as 1 in a bare ``log_prob``.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.log_prob(families.Normal(variance=1.0), 0.0, 0.0))
+        -0.91893...
+
+    Source: notes 5.3; McCullagh & Nelder (1989), chapter 3.
+    """
+
+    variance: Any = None
+
+    space = "real"
+    default_link = "identity"
+    canonical_link = "identity"
+
+    @property
+    def dispersion(self):
+        return 1 if self.variance is None else self.variance
+
+    @property
+    def estimates_dispersion(self):
+        return self.variance is None
+
+    def with_dispersion(self, phi):
+        return Normal(variance=phi)
+
+    def maximum_likelihood_dispersion(self, mean_deviance):
+        return mean_deviance
+
+    def log_partition(self, eta):
+        return eta * eta / 2
+
+    def statistic(self, y):
+        return y
+
+    def log_base(self, y):
+        return -y * y / (2 * self.dispersion) - (_LOG_2PI + jnp.log(self.dispersion)) / 2
+
+    def support(self, y):
+        return jnp.isfinite(y)
+
+    def natural(self, mean):
+        return mean
+
+    def conjugate(self, mean):
+        return mean * mean / 2
+
+    def log_saturated(self, y):
+        return jnp.zeros_like(y) - (_LOG_2PI + jnp.log(self.dispersion)) / 2
+
+    def natural_from_coordinate(self, u):
+        return u
+
+    def expected_log_base(self, eta, trials=None):
+        phi = self.dispersion
+        return -(eta * eta / phi + 1 + _LOG_2PI + jnp.log(phi)) / 2
+
+    def entropy(self, eta, trials=None):
+        return jnp.zeros_like(eta) + (1 + _LOG_2PI + jnp.log(self.dispersion)) / 2
+
+    def sample(self, key, eta, shape, trials=None):
+        return eta + jnp.sqrt(self.dispersion) * jax.random.normal(key, shape + eta.shape, eta.dtype)
+
+
+@family
+class NormalMeanVariance(Family):
+    """y real; eta = (mu / s2, -1 / (2 s2)), T = (y, y^2), a = -eta_1^2 / (4 eta_2) - log(-2 eta_2) / 2, b = 1 / sqrt(2 pi).
+
+    Source: Barndorff-Nielsen (1978), chapter 8.
+    """
+
+    natural_size = 2
+    default_link = "unconstrained"
+
+    def log_partition(self, eta):
+        first, second, inside = _halves(eta)
+        return jnp.where(inside, -first * first / (4 * second) - jnp.log(-2 * second) / 2, jnp.inf)
+
+    def statistic(self, y):
+        return jnp.stack([y, y * y], axis=-1)
+
+    def log_base(self, y):
+        return jnp.zeros_like(y) - _LOG_2PI / 2
+
+    def support(self, y):
+        return jnp.isfinite(y)
+
+    def loss(self, eta, y):
+        # The square completed: no difference of large terms where the mean is many deviations from 0.
+        first, second, inside = _halves(eta)
+        return jnp.where(inside, -second * (y + first / (2 * second)) ** 2 - jnp.log(-2 * second) / 2, jnp.inf)
+
+    def natural(self, mean):
+        first, second = mean[..., 0], mean[..., 1]
+        return _pack(first, second - first * first)
+
+    def estimate(self, y, weights):
+        mean = weights @ y
+        return _pack(mean, weights @ (y - mean) ** 2)
+
+    def from_unconstrained(self, z):
+        """z = (mean, log variance)."""
+        return _pack(z[..., 0], jnp.exp(z[..., 1]))
+
+    def to_unconstrained(self, eta):
+        return jnp.stack([self.expectation(eta), -jnp.log(-2 * eta[..., 1])], axis=-1)
+
+    def expectation(self, eta):
+        return -eta[..., 0] / (2 * eta[..., 1])
+
+    def expected_log_base(self, eta, trials=None):
+        return jnp.zeros_like(eta[..., 0]) - _LOG_2PI / 2
+
+    def entropy(self, eta, trials=None):
+        return (1 + _LOG_2PI - jnp.log(-2 * eta[..., 1])) / 2
+
+    def support_function(self, v):
+        first, second, inside = _halves(v)
+        return jnp.where(inside, -first * first / (4 * second), jnp.where(jnp.all(v == 0, axis=-1), 0, jnp.inf))
+
+    def sample(self, key, eta, shape, trials=None):
+        first, second = eta[..., 0], eta[..., 1]
+        noise = jax.random.normal(key, shape + first.shape, eta.dtype)
+        return -first / (2 * second) + noise / jnp.sqrt(-2 * second)
+
+
+def _halves(eta):
+    """eta_1, eta_2 made safe, and whether eta is inside the domain."""
+    inside = eta[..., 1] < 0
+    return eta[..., 0], jnp.where(inside, eta[..., 1], -1), inside
+
+
+def _pack(mean, variance):
+    return jnp.stack([mean / variance, -1 / (2 * variance)], axis=-1)

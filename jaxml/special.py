@@ -1,0 +1,215 @@
+"""Stable primitives with derivative rules of their own.
+
+Everything else in the package is differentiated by JAX. These few functions carry a rule because autodiff of a stable
+formula is not always a stable formula: the second derivative of ``log(1 + e^x)`` taken by autodiff is exactly 0 from
+x = 36 on in float64, and its first derivative at x = 0 depends on which branch of ``max(x, 0)`` is taken. Each rule is
+again written in terms of a function of this file, so derivatives of any order stay stable.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.scipy.special import erfcx, ndtr
+from jax.typing import ArrayLike
+
+_HALF_LOG_2PI = 0.9189385332046727
+_SQRT_HALF = 0.7071067811865476
+_SQRT_2_OVER_PI = 0.7978845608028654
+
+
+@jax.custom_jvp
+def sigmoid(x: ArrayLike) -> Array:
+    """``g(x) = 1 / (1 + e^-x)``, with ``g' = g(x) g(-x)`` free of the cancellation in ``1 - g``."""
+    return jax.nn.sigmoid(x)
+
+
+@sigmoid.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return sigmoid(x), sigmoid(x) * sigmoid(-x) * dx
+
+
+@jax.custom_jvp
+def softplus(x: ArrayLike) -> Array:
+    """``log(1 + e^x)``, the log-partition function of the Bernoulli family; its derivative is :func:`sigmoid`."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return softplus(x), sigmoid(x) * dx
+
+
+@jax.custom_jvp
+def bose(x: Any) -> Array:
+    """``q(x) = 1 / (e^-x - 1)`` for x < 0, with ``q' = q (1 + q)``: sums of positive terms only."""
+    return 1 / jnp.expm1(-x)
+
+
+@bose.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    q = bose(x)
+    return q, q * (1 + q) * dx
+
+
+@jax.custom_jvp
+def log1mexp(x: Any) -> Array:
+    """``log(1 - e^x)`` for x < 0; the two forms change over at -log 2 (Maechler 2012, "Accurately computing log(1 - exp(-|a|))")."""
+    near = x > -0.6931471805599453
+    return jnp.where(near, jnp.log(-jnp.expm1(jnp.where(near, x, -1.0))), jnp.log1p(-jnp.exp(jnp.where(near, -1.0, x))))
+
+
+@log1mexp.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return log1mexp(x), -bose(x) * dx
+
+
+def log_expm1(x: Any) -> Array:
+    """``log(e^x - 1)`` for x > 0, the inverse of :func:`softplus`."""
+    return x + log1mexp(-jnp.asarray(x))
+
+
+@jax.custom_jvp
+def hazard(x: Any) -> Array:
+    """``h(x) = phi(x) / Phi(x)``, the inverse Mills ratio, with ``h' = -h (x + h)``."""
+    x = jnp.asarray(x)
+    above = jnp.maximum(x, 0)
+    return jnp.where(
+        x > 0, _normal_density(above) / ndtr(above), _SQRT_2_OVER_PI / erfcx(jnp.minimum(x, 0) * -_SQRT_HALF)
+    )
+
+
+@hazard.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    h = hazard(x)
+    return h, -h * hazard_excess(x) * dx
+
+
+@jax.custom_jvp
+def hazard_excess(x: Any) -> Array:
+    """``x + h(x)``; below -6 by Laplace's continued fraction ``1/(t + 2/(t + 3/(t + ...)))``, ``t = -x``, without cancellation."""
+    t = jnp.where(x < -6, -x, 6.0)
+    fraction = t
+    for k in range(24, 1, -1):
+        fraction = t + k / fraction
+    return jnp.where(x < -6, 1 / fraction, x + hazard(x))
+
+
+@hazard_excess.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return hazard_excess(x), (1 - hazard(x) * hazard_excess(x)) * dx
+
+
+@jax.custom_jvp
+def log_ndtr(x: Any) -> Array:
+    """``log Phi(x)`` of the standard normal; its derivative is :func:`hazard`."""
+    low = x < -1
+    below = jnp.where(low, x, -1.0)
+    above = jnp.where(low, 1.0, x)
+    upper = _normal_density(above) * erfcx(above * _SQRT_HALF) / _SQRT_2_OVER_PI  # 1 - Phi
+    return jnp.where(low, -below * below / 2 - _HALF_LOG_2PI - jnp.log(hazard(below)), jnp.log1p(-upper))
+
+
+@log_ndtr.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return log_ndtr(x), hazard(x) * dx
+
+
+def _normal_density(x: Array) -> Array:
+    """phi(x); a head of x whose square is exact is split off, for the rounding of x^2 would be magnified by e^(-x^2 / 2)."""
+    grid = 2.0**20 if x.dtype.itemsize >= 8 else 2.0**8
+    head = jnp.round(x * grid) / grid
+    density = 0.3989422804014327 * jnp.exp(-head * head / 2)
+    return density + density * jnp.expm1(-(x - head) * (x + head) / 2)  # (a product of two exp would be merged by XLA)
+
+
+@jax.custom_jvp
+def softmax(x: Array) -> Array:
+    """``e^x_k / sum_j e^x_j`` over the last axis."""
+    top = jnp.max(x, axis=-1, keepdims=True)
+    d = jnp.where(x == top, 0, x - top)
+    # What rounding took from the difference (Knuth's two-sum): e^-60 would otherwise be off by up to 30 ulp.
+    back = d - x
+    lost = jnp.where(jnp.isfinite(d), (x - (d - back)) - (top + back), 0)
+    e = jnp.exp(d)
+    e = e + e * lost
+    return e / jnp.sum(e, axis=-1, keepdims=True)
+
+
+@softmax.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    p = softmax(x)
+    # sum_j p_k p_j (dx_k - dx_j): no difference of nearly equal probabilities.
+    return p, p * jnp.sum(p[..., None, :] * (dx[..., :, None] - dx[..., None, :]), axis=-1)
+
+
+@jax.custom_jvp
+def logsumexp(x: Array) -> Array:
+    """``log sum_j e^x_j`` over the last axis; its gradient is :func:`softmax`."""
+    top = lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True))
+    top = jnp.where(jnp.isfinite(top), top, 0)
+    # log1p of the sum over all entries but one largest: where x is 0 and the rest far below, the answer keeps its digits.
+    largest = jnp.arange(x.shape[-1]) == jnp.argmax(x, axis=-1, keepdims=True)
+    rest = jnp.sum(jnp.where(largest, jnp.expm1(x - top), jnp.exp(x - top)), axis=-1)
+    return jnp.log1p(rest) + top[..., 0]
+
+
+@logsumexp.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return logsumexp(x), jnp.sum(softmax(x) * dx, axis=-1)
+
+
+def product(x: ArrayLike, y: ArrayLike) -> Array:
+    """``x y`` with 0 times infinity equal to 0, as limits such as ``0 log 0`` need; safe to differentiate."""
+    limit = ((x == 0) & jnp.isinf(y)) | ((y == 0) & jnp.isinf(x))
+    return jnp.where(limit, 0, jnp.where(limit, 1, x) * jnp.where(limit, 1, y))
+
+
+def xlogx(x: Any) -> Array:
+    """``x log x`` with value 0 at x = 0."""
+    positive = x > 0
+    return jnp.where(positive, x * jnp.log(jnp.where(positive, x, 1)), jnp.where(x == 0, 0, jnp.nan))
+
+
+def stirling_error(x: ArrayLike) -> Array:
+    """``delta(x) = log Gamma(x + 1) - [(x + 1/2) log x - x + log(2 pi)/2]`` for x > 0 (Loader 2000).
+
+    By its series from 16 on, and below by ``delta(x) = delta(x + 16) + sum_{k<16} [(x + k + 1/2) log(1 + 1/(x + k)) - 1]``:
+    no difference of log Gammas, in the value or in the derivatives.
+    """
+    x = jnp.asarray(x)
+    small = x < 16
+    z = jnp.where(small, x, 1)[..., None] + jnp.arange(16, dtype=x.dtype)
+    shift = jnp.sum((z + 0.5) * jnp.log1p(1 / z) - 1, axis=-1)
+    big = jnp.where(small, x + 16, x)
+    s = 1 / (big * big)
+    series = (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s * (1 / 1188 - s * 691 / 360360))))) / big
+    return jnp.where(small, shift + series, series)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def with_derivative_of(fun: Callable[..., Array], value: Array, *args: Any) -> Array:
+    """`value`, differentiated as ``fun(*args)``: for a value computed in a better or cheaper way than its formula.
+
+    ``fun`` is not evaluated unless a derivative is asked for.
+    """
+    del fun, args
+    return value
+
+
+@with_derivative_of.defjvp
+def _(fun, primals, tangents):
+    value, *args = primals
+    return value, jax.jvp(fun, tuple(args), tuple(tangents[1:]))[1].astype(value.dtype)
