@@ -1,0 +1,93 @@
+r"""The log-likelihood of any family and any predictor, written once.
+
+    l(params) = sum_i w_i log p(y_i; eta_i),     eta_i = eta(z_i),   z_i = predictor(params, x_i) + offset_i
+
+eta(z) = z for the canonical link. Fits, gradients, Hessians, information and scores all go through :func:`row_loss`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxml import links
+from jaxml.families.base import Family
+from jaxml.families.functions import log_prob
+from jaxml.links import Link, natural_parameter
+
+
+def row_loss(family: Family, link: Link, z: Array, y: Any) -> Array:
+    """-log p(y; eta(z)) at dispersion 1, without log b(y): what a fit minimises, per example; NaN or inf outside the domain."""
+    return family.loss(natural_parameter(family, link, z), y)
+
+
+def log_likelihood(
+    family: Family,
+    predictor: Callable[..., Array],
+    params: Any,
+    X: Any,
+    y: Any,
+    *,
+    weights: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+    link: Any = "canonical",
+) -> Array:
+    """sum_i w_i log p(y_i; eta_i), log b included, at the family's own dispersion.
+
+    Args:
+        family: the law of y given eta.
+        predictor: (params, X) -> (n,) or (n, k), for example :func:`jaxml.predictors.linear`.
+        params: what the predictor learns.
+        X: (n, d), or whatever the predictor takes.
+        y: (n,), (n, k), or for Binomial a pair of (n,).
+        weights: (n,); a row of weight 0 counts in nothing, even where it holds NaN.
+        offset: (n,) or (n, k), added to the prediction.
+        link: how the prediction becomes the natural parameter; 'canonical': it is the natural parameter.
+
+    Returns:
+        () log-likelihood.
+
+    Raises:
+        ValueError: where shapes do not match; nothing is broadcast.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, likelihood
+        >>> from jaxml.predictors import Linear, linear
+        >>> X, y = jnp.array([[0.0], [1.0]]), jnp.array([0, 1])
+        >>> theta = Linear(jnp.array([0.0]), jnp.array(0.0))
+        >>> print(likelihood.log_likelihood(families.Bernoulli(), linear, theta, X, y))
+        -1.3862944
+    """
+    link = links.resolve(family, link)
+    y = jax.tree.map(jnp.asarray, y)
+    X = jax.tree.map(jnp.asarray, X)
+    n = jax.tree.leaves(y)[0].shape[0]
+    if weights is not None:
+        weights = jnp.asarray(weights)
+        _same("weights", weights.shape, (n,))
+        on = weights > 0
+        # Selected twice, in what goes in and in what comes out: NaN times 0 is NaN in value and in gradient.
+        X, y = jax.tree.map(lambda a: first_where(on, a), (X, y))
+    z = predictor(params, X)
+    _same("predictor(params, X)", z.shape, (n,) if family.natural_size is None else (n, family.natural_size))
+    if offset is not None:
+        offset = jnp.asarray(offset)
+        _same("offset", offset.shape, z.shape)
+        z = z + (offset if weights is None else first_where(on, offset))
+    rows = log_prob(family, natural_parameter(family, link, z), y)
+    _same("y", rows.shape, (n,))
+    return jnp.sum(rows) if weights is None else jnp.sum(jnp.where(on, weights * rows, 0))
+
+
+def first_where(on: Array, a: Array) -> Array:
+    """Rows of `a` where `on`; the others are replaced by the first row that is on, a harmless valid value."""
+    return jnp.where(on.reshape(on.shape + (1,) * (a.ndim - 1)), a, a[jnp.argmax(on)])
+
+
+def _same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if shape != expected:
+        raise ValueError(f"{name} has shape {shape}, expected {expected}")

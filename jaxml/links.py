@@ -1,0 +1,159 @@
+r"""Link functions g(mu) = z between the mean and the linear predictor.
+
+A link does not go through the mean. It maps z to the *unconstrained coordinate* u of the mean, m itself where means are real,
+log m where they are positive, logit m where they lie in (0, 1), and a family gives its natural parameter as a function of u.
+So 8 links and n families need 8 x 3 + n formulas, and no digits are lost where the mean saturates: through the mean, the
+probit model has infinite logits from z = 9 on.
+
+Source: McCullagh & Nelder (1989), sections 2.2.4 and 4.3.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxml import special
+from jaxml.families.base import Family
+
+Map = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link function; compared and hashed by identity of its functions, since it is static under jit.
+
+    Args:
+        name: as printed.
+        inverse: f, mu = f(z).
+        forward: g, z = g(mu); None where it is not known, then found by search.
+        positive: z -> log f(z), for families whose mean is positive; by default through the mean.
+        unit: z -> logit f(z), for families whose mean is in (0, 1); by default through the mean.
+    """
+
+    name: str
+    inverse: Map
+    forward: Map | None = None
+    positive: Map | None = None
+    unit: Map | None = None
+
+    def coordinate(self, space: str, z: Array) -> Array:
+        """The unconstrained coordinate u(z) of the mean in 'real', 'positive' or 'unit'."""
+        if space == "real":
+            return self.inverse(z)
+        own = self.positive if space == "positive" else self.unit
+        if own is not None:
+            return own(z)
+        return jnp.log(self.inverse(z)) if space == "positive" else _logit(self.inverse(z))
+
+
+def _logit(m: Array) -> Array:
+    return jnp.log(m) - jnp.log1p(-m)
+
+
+def _cloglog_logit(z: Array) -> Array:
+    # logit(1 - exp(-e^z)) = log(exp(e^z) - 1); far below 0 it is z + e^z / 2, far above it overflows as e^z does.
+    low, high = z < -30, z > jnp.log(jnp.finfo(z.dtype).max)
+    middle = special.log_expm1(jnp.exp(jnp.where(low | high, 0, z)))
+    return jnp.where(low, z, jnp.where(high, jnp.inf, middle))
+
+
+def _where_positive(fun: Map) -> Map:
+    return lambda z: jnp.where(z > 0, fun(jnp.where(z > 0, z, 1)), jnp.nan)
+
+
+def _log_unit(z: Array) -> Array:
+    inside = z < 0
+    safe = jnp.where(inside, z, -1)
+    return jnp.where(inside, safe - special.log1mexp(safe), jnp.nan)
+
+
+identity = Link("identity", lambda z: z, lambda m: m, _where_positive(jnp.log))
+log = Link("log", jnp.exp, jnp.log, lambda z: z, _log_unit)
+logit = Link("logit", special.sigmoid, _logit, lambda z: -special.softplus(-z), lambda z: z)
+probit = Link(
+    "probit",
+    jax.scipy.special.ndtr,
+    jax.scipy.special.ndtri,
+    special.log_ndtr,
+    lambda z: special.log_ndtr(z) - special.log_ndtr(-z),
+)
+cloglog = Link("cloglog", lambda z: -jnp.expm1(-jnp.exp(z)), lambda m: jnp.log(-jnp.log1p(-m)), None, _cloglog_logit)
+inverse = Link("inverse", lambda z: 1 / z, lambda m: 1 / m, _where_positive(lambda z: -jnp.log(z)))
+sqrt = Link("sqrt", lambda z: jnp.where(z > 0, z * z, jnp.nan), jnp.sqrt, _where_positive(lambda z: 2 * jnp.log(z)))
+inverse_squared = Link(
+    "inverse_squared",
+    lambda z: jnp.where(z > 0, z, jnp.nan) ** -0.5,
+    lambda m: m**-2.0,
+    _where_positive(lambda z: -jnp.log(z) / 2),
+)
+canonical = Link("canonical", lambda z: z)  # z is eta
+unconstrained = Link("unconstrained", lambda z: z)  # eta is the family's own map of z onto its domain
+
+_ALL = (identity, log, logit, probit, cloglog, inverse, sqrt, inverse_squared, canonical, unconstrained)
+BY_NAME = {link.name: link for link in _ALL}
+
+
+def resolve(family: Family, link: Any) -> Link:
+    """The link record for a name, a record, an inverse-link function, or None for the family's default.
+
+    Raises:
+        ValueError: for an unknown name, or a link that the family has no use for.
+    """
+    if link is None:
+        link = family.default_link
+    if isinstance(link, str):
+        if link not in BY_NAME:
+            raise ValueError(f"link={link!r} is not known; use one of {', '.join(BY_NAME)}, or a function mu = f(z)")
+        link = BY_NAME[link]
+    elif callable(link) and not isinstance(link, Link):
+        link = Link(getattr(link, "__name__", "custom"), link)
+    if not isinstance(link, Link):
+        raise ValueError(f"link must be a name, a function mu = f(z) or None, got {link!r}")
+    if link not in (canonical, unconstrained) and family.space is None:
+        raise ValueError(
+            f"link={link.name!r} needs a family with one declared mean; {type(family).__name__} takes link='canonical' (the linear"
+            " predictor is the natural parameter) or 'unconstrained' (the family's own map onto its natural domain)"
+        )
+    return link
+
+
+def natural_parameter(family: Family, link: Link, z: Array) -> Array:
+    """eta as a function of the linear predictor z: (...) or (..., k). NaN outside the domain of the link."""
+    if link is canonical:
+        return z
+    if link is unconstrained:
+        return family.from_unconstrained(z)
+    assert family.space is not None
+    return family.natural_from_coordinate(link.coordinate(family.space, z))
+
+
+def is_canonical(family: Family, link: Link) -> bool:
+    """Whether eta is a linear function of z, so that observed and expected information agree."""
+    return link is canonical or link.name == family.canonical_link
+
+
+def spans_mean(family: Family, link: Link) -> bool:
+    """Whether z runs over the whole line as the mean runs over the interior of the hull of the support, increasing."""
+    if family.space == "unit":
+        return link in (logit, probit, cloglog) or is_canonical(family, link)
+    return (
+        family.space == "positive"
+        and family.mean_bounds[0] == 0
+        and (link is log or (link is canonical and family.canonical_link == "log"))
+    )
+
+
+def domain(family: Family, link: Link) -> tuple[float, float]:
+    """The open interval of linear predictors z for which the mean is inside its hull; scalar families."""
+    if link is canonical:
+        return family.natural_bounds
+    if link.forward is None or link is unconstrained or family.space is None:
+        return -math.inf, math.inf
+    with jax.ensure_compile_time_eval():
+        ends = sorted(float(link.forward(jnp.asarray(bound))) for bound in family.mean_bounds)
+    return (ends[0], ends[1]) if not any(map(math.isnan, ends)) else (-math.inf, math.inf)

@@ -1,0 +1,75 @@
+r"""Losses L(z, y) of a prediction z and an outcome y, and the cost J(theta) = sum_i L(h_theta(x_i), y_i).
+
+Elementwise functions of one prediction, broadcast over batches. Source: notes 1.3, 1.4.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxml import special
+
+
+def squared_error(z: ArrayLike, y: ArrayLike) -> Array:
+    """(y - z)^2 / 2.
+
+    Example:
+        >>> from jaxml import losses
+        >>> print(losses.squared_error(1.0, 3.0))
+        2.0
+    """
+    return jnp.square(jnp.asarray(y) - z) / 2
+
+
+def logistic(z: ArrayLike, y: ArrayLike) -> Array:
+    """log(1 + exp(-y z)) with labels y = -1 or +1.
+
+    Example:
+        >>> from jaxml import losses
+        >>> print(losses.logistic(0.0, -1))
+        0.6931472
+    """
+    return special.softplus(-jnp.asarray(y) * z)
+
+
+def hinge(z: ArrayLike, y: ArrayLike) -> Array:
+    """max(0, 1 - y z) with labels y = -1 or +1; its derivative at the kink y z = 1 is taken as 0.
+
+    Example:
+        >>> from jaxml import losses
+        >>> print(losses.hinge(0.25, 1))
+        0.75
+    """
+    margin = 1 - jnp.asarray(y) * z
+    return jnp.where(margin > 0, margin, 0)
+
+
+def cross_entropy(z: ArrayLike, y: ArrayLike) -> Array:
+    """-[y log z + (1 - y) log(1 - z)], z a probability, y in [0, 1]; 0 log 0 is 0.
+
+    For a linear predictor use ``families.log_prob(Bernoulli(), eta, y)``, which keeps its digits where z saturates.
+
+    Example:
+        >>> from jaxml import losses
+        >>> print(losses.cross_entropy(0.5, 1))
+        0.6931472
+    """
+    z, y = jnp.asarray(z), jnp.asarray(y)
+    return -special.product(y, jnp.log(jnp.where(y == 0, 1, z))) - special.product(
+        1 - y, jnp.log1p(-jnp.where(y == 1, 0, z))
+    )
+
+
+def cost(loss: Callable[..., Array], predictor: Callable[..., Array], params: Any, X: ArrayLike, y: ArrayLike) -> Array:
+    """J(theta) = sum_i L(h_theta(x_i), y_i).
+
+    Raises:
+        ValueError: where predictions and y differ in shape (they are never broadcast).
+    """
+    z, y = predictor(params, jnp.asarray(X)), jnp.asarray(y)
+    if z.shape != y.shape:
+        raise ValueError(f"y has shape {y.shape}, the predictions have shape {z.shape}; they must be equal")
+    return jnp.sum(loss(z, y))

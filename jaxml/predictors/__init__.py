@@ -1,0 +1,4 @@
+"""Predictors: how the natural parameter comes from the features, ``eta = predictor(params, X)``."""
+
+from jaxml.predictors.linear import Linear as Linear
+from jaxml.predictors.linear import linear as linear
