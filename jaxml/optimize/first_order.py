@@ -1,0 +1,123 @@
+"""First-order methods: batch gradient descent, stochastic gradient descent, and any optax optimiser.
+
+    batch       theta <- theta - alpha grad J(theta)
+    stochastic  theta <- theta - alpha grad J_B(theta), B one example or a minibatch, all examples shuffled in each epoch
+
+Source: notes 2.1, 2.2; Robbins & Monro (1951); Widrow & Hoff (1960) for the LMS rule.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from jaxml.optimize.driver import Point
+
+
+@dataclass(frozen=True)
+class _FirstOrder:
+    curvature: ClassVar[bool] = False
+    line_search: ClassVar[bool] = False
+    reuse: ClassVar[bool] = False
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class GradientDescent(_FirstOrder):
+    """Batch gradient descent without a line search.
+
+    Args:
+        learning_rate: alpha, a number or an optax schedule (a function of the step; a fresh one compiles again).
+        max_steps: most steps.
+        tol: stop when the Euclidean norm of the gradient is at most this; None: 1e-8 in float64, 1e-4 in float32.
+    """
+
+    learning_rate: Any = 0.1
+    max_steps: int = field(default=1000, metadata={"static": True})
+    tol: Any = None
+
+    def init(self, x: Array) -> Array:
+        """See :class:`jaxml.optimize.driver.Rule`."""
+        del x
+        return jnp.zeros((), jnp.int32)
+
+    def direction(
+        self, memory: Any, previous: Point, point: Point, curvature: Any, first: Array
+    ) -> tuple[Array, Array, Any]:
+        """See :class:`jaxml.optimize.driver.Rule`."""
+        del previous, curvature, first
+        alpha = self.learning_rate(memory) if callable(self.learning_rate) else self.learning_rate
+        return -jnp.asarray(alpha, point.x.dtype) * point.gradient, jnp.linalg.norm(point.gradient), memory + 1
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent: every epoch visits all examples once, in an order shuffled anew.
+
+    Args:
+        learning_rate: alpha, a number or an optax schedule of the update count.
+        epochs: passes over the examples.
+        batch_size: examples in an update; 1 is the classical method (for least squares the LMS rule).
+        seed: seed of the shuffling.
+        tol: the norm of the full gradient that counts as converged at the end; None: 1e-8 in float64, 1e-4 in float32.
+    """
+
+    learning_rate: Any = 0.01
+    epochs: int = field(default=10, metadata={"static": True})
+    batch_size: int = field(default=1, metadata={"static": True})
+    seed: Any = 0
+    tol: Any = None
+
+    @property
+    def transform(self) -> Any:
+        """The optax transformation with this learning rate."""
+        import optax
+
+        return optax.sgd(self.learning_rate)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Optax(_FirstOrder):
+    """Any optax gradient transformation, on the whole batch or on shuffled minibatches.
+
+    Args:
+        transform: an ``optax.GradientTransformation``, as ``optax.adam(1e-2)``; make it once, a fresh one compiles again.
+        max_steps: most full-batch steps, where ``epochs`` is None.
+        epochs: passes over the examples in minibatches; None: full batch.
+        batch_size: examples in a minibatch.
+        seed: seed of the shuffling.
+        tol: stop when the Euclidean norm of the gradient is at most this (minibatches: judged once, at the end); None: 1e-8 in
+            float64, 1e-4 in float32.
+    """
+
+    transform: Any = field(metadata={"static": True})
+    max_steps: int = field(default=1000, metadata={"static": True})
+    epochs: int | None = field(default=None, metadata={"static": True})
+    batch_size: int = field(default=32, metadata={"static": True})
+    seed: Any = 0
+    tol: Any = None
+
+    def init(self, x: Array) -> Any:
+        """See :class:`jaxml.optimize.driver.Rule`."""
+        return self.transform.init(x)
+
+    def direction(
+        self, memory: Any, previous: Point, point: Point, curvature: Any, first: Array
+    ) -> tuple[Array, Array, Any]:
+        """See :class:`jaxml.optimize.driver.Rule`."""
+        del previous, curvature, first
+        update, memory = self.transform.update(point.gradient, memory, point.x)
+        return update, jnp.linalg.norm(point.gradient), memory
+
+
+def with_schedule(solver: Any) -> Any:
+    """The solver with a learning-rate schedule made a pytree, so that it can cross jit."""
+    rate = getattr(solver, "learning_rate", None)
+    if callable(rate) and not isinstance(rate, Partial):
+        return type(solver)(**{**vars(solver), "learning_rate": Partial(rate)})
+    return solver

@@ -1,0 +1,62 @@
+"""What a solver minimises: value, gradient and curvature at a point.
+
+An objective is a pytree with a method ``evaluate(params, curvature, stage)``; its array leaves are the data, so that any data of
+the same shapes reuse one compiled program. :class:`Scalar` makes one from any scalar function by ``jax.grad`` and
+``jax.hessian``; a model that knows a faster way to the same numbers brings its own class.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+
+class Evaluation(NamedTuple):
+    """An objective at one point; p is the number of scalars in params.
+
+    Attributes:
+        value: (), the objective; +inf or NaN outside its domain.
+        gradient: pytree of the shapes of params.
+        hessian: (p, p) in the order of ``ravel_pytree``, or None.
+        scoring: (p, p), a positive semi-definite stand-in (the expected information) for where the Hessian is indefinite, or None.
+    """
+
+    value: Array
+    gradient: Any
+    hessian: Array | None = None
+    scoring: Array | None = None
+
+
+class Objective(Protocol):
+    """The protocol of an objective. ``stages`` is 1, or 2 where stage 0 evaluates a cheap subsample to start from."""
+
+    @property
+    def stages(self) -> int:
+        """1, or 2 with a subsample."""
+        ...
+
+    def evaluate(self, params: Any, curvature: bool | Array, stage: Any) -> Evaluation:
+        """Value and gradient at params, and the curvature where it is asked for."""
+        ...
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("args",), meta_fields=("fun",))
+class Scalar:
+    """``fun(params, *args)``, any scalar function of any pytree of floating-point arrays."""
+
+    stages = 1
+
+    def __init__(self, fun: Callable[..., Array], args: tuple[Any, ...]):
+        self.fun, self.args = fun, args
+
+    def evaluate(self, params: Any, curvature: bool | Array, stage: Any) -> Evaluation:
+        """See :class:`Objective`."""
+        del stage
+        value, gradient = jax.value_and_grad(self.fun)(params, *self.args)
+        if curvature is False:
+            return Evaluation(value, gradient)
+        x, unravel = ravel_pytree(params)
+        return Evaluation(value, gradient, jax.hessian(lambda x: self.fun(unravel(x), *self.args))(x))
