@@ -1,0 +1,14 @@
+"""Generalised linear models: fit, predict, score; the four of a first course by name; least squares in closed form."""
+
+from jaxml.glm.fit import Fit as Fit
+from jaxml.glm.fit import fit as fit
+from jaxml.glm.named import least_squares as least_squares
+from jaxml.glm.named import linear_regression as linear_regression
+from jaxml.glm.named import logistic_regression as logistic_regression
+from jaxml.glm.named import normal_equation as normal_equation
+from jaxml.glm.named import poisson_regression as poisson_regression
+from jaxml.glm.named import softmax_regression as softmax_regression
+from jaxml.glm.predict import predict as predict
+from jaxml.glm.predict import predict_natural as predict_natural
+from jaxml.glm.predict import predict_statistic as predict_statistic
+from jaxml.glm.predict import score as score

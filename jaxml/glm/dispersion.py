@@ -1,0 +1,74 @@
+r"""Deviance, Pearson statistic, dispersion and log-likelihood of a fitted model, by the kind of its weights.
+
+    dispersion (for standard errors)   sum w (y - mu)^2 / V(mu) / (n - rank)
+    log-likelihood                     at the maximum-likelihood dispersion, a function of the deviance / n
+
+n is the sum of the weights where they are frequencies, else the number of rows with positive weight.
+
+Source: McCullagh & Nelder (1989), chapters 2 and 8.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxml.families.base import Family
+from jaxml.families.functions import deviance, hessian, log_prob
+from jaxml.likelihood import first_where
+from jaxml.links import Link, natural_parameter
+from jaxml.predictors import Linear, linear
+from jaxml.rows import Rows
+
+
+def fitted_natural(family: Family, link: Link, rows: Rows, params: Linear) -> tuple[Rows, Array]:
+    """The rows without hazards and eta of each."""
+    if rows.weights is not None:
+        rows = jax.tree.map(lambda a: first_where(rows.weights > 0, a), rows)._replace(weights=rows.weights)
+    z = linear(params, rows.X)
+    return rows, natural_parameter(family, link, z if rows.offset is None else z + rows.offset)
+
+
+def weighted_sum(weights: Array | None, values: Array) -> Array:
+    """sum_i w_i v_i over the rows with positive weight."""
+    return jnp.sum(values if weights is None else jnp.where(weights > 0, weights * values, 0))
+
+
+def pearson(family: Family, rows: Rows, eta: Array) -> Array:
+    """sum_i w_i (y_i - mu_i)^2 / (m_i V(mu_i)), V the variance at dispersion 1; scalar statistics, Categorical and Multinomial."""
+    m = family.trials(rows.y)
+    if family.natural_size is None:
+        mean = jax.jvp(family.log_partition, (eta,), (jnp.ones_like(eta),))[1]
+        residual = jnp.square(family.statistic(rows.y) - m * mean) / (m * hessian(family, eta))
+        return weighted_sum(rows.weights, residual)
+    mean = jax.vmap(jax.grad(family.log_partition))(eta)
+    expected = mean * (m if isinstance(m, int) else m[:, None])
+    residual = jnp.sum(jnp.square(family.statistic(rows.y) - expected) / expected, axis=-1)
+    return weighted_sum(rows.weights, residual)
+
+
+def observations(rows: Rows, weight_kind: str) -> Array:
+    """n for degrees of freedom."""
+    if rows.weights is None:
+        return jnp.asarray(rows.n, rows.X.dtype)
+    counts = rows.weights if weight_kind == "frequency" else jnp.where(rows.weights > 0, 1.0, 0.0)
+    return jnp.sum(counts).astype(rows.X.dtype)
+
+
+def pearson_dispersion(family: Family, rows: Rows, eta: Array, n: Array, parameters: Array) -> Array:
+    """Pearson statistic / (n - parameters); NaN where the model is saturated."""
+    freedom = n - parameters
+    return jnp.where(freedom > 0, pearson(family, rows, eta) / jnp.where(freedom > 0, freedom, 1), jnp.nan)
+
+
+def fitted_log_likelihood(family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str) -> Array:
+    """The maximised log-likelihood; see the module docstring. Precision weights divide the dispersion of their row."""
+    w = rows.weights
+    if family.estimates_dispersion:
+        phi = family.maximum_likelihood_dispersion(weighted_sum(w, deviance(family, eta, rows.y)) / n)
+        family = family.with_dispersion(phi)
+    has_dispersion = not isinstance(family.dispersion, int)
+    if w is None or weight_kind == "frequency" or not has_dispersion:
+        return weighted_sum(w, log_prob(family, eta, rows.y))
+    safe = jnp.where(w > 0, w, 1)
+    values = log_prob(family.with_dispersion(family.dispersion / safe), eta, rows.y)
+    return jnp.sum(jnp.where(w > 0, values, 0))

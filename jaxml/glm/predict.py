@@ -1,0 +1,112 @@
+"""Predictions and scores of a fitted generalised linear model."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxml.dtypes import as_array, to_compute
+from jaxml.families import functions
+from jaxml.glm.checks import read_rows
+from jaxml.glm.dispersion import weighted_sum
+from jaxml.glm.fit import Fit
+from jaxml.likelihood import log_likelihood
+from jaxml.links import natural_parameter
+from jaxml.predictors import linear
+
+
+def predict_natural(fit: Fit, X: Any, *, offset: Any = None) -> Array:
+    """The natural parameter eta of each row of X: (n,) or (n, k).
+
+    Args:
+        fit: a fitted model.
+        X: (n, d).
+        offset: of the shape of the linear predictor, (n,) or (n, k); required if the fit had one, refused if not.
+
+    Raises:
+        ValueError: where shapes do not match the fit, or the offset is missing.
+    """
+    return natural_parameter(fit.family, fit.link, _linear_predictor(fit, X, offset))
+
+
+def predict_statistic(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
+    """E[T(Y)] of each row, T the sufficient statistic: (n,) or (n, k)."""
+    eta = predict_natural(fit, X, offset=offset)
+    return functions.mean(fit.family, eta, trials=_trials(fit, trials, eta))
+
+
+def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
+    """E[Y] of each row; for Categorical the probabilities of the classes, (n, K).
+
+    Args:
+        fit: a fitted model.
+        X: (n, d).
+        offset: of the shape of the linear predictor, (n,) or (n, k); required if the fit had one, refused if not.
+        trials: (n,), required for Binomial and Multinomial, whose expected counts it scales.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> fit = glm.fit(families.Normal(), jnp.array([[0.0], [1.0], [2.0]]), jnp.array([1.0, 3.0, 5.0]))
+        >>> print(glm.predict(fit, jnp.array([[10.0]])).round(4))
+        [21.]
+    """
+    if type(fit.family).expectation is functions.Family.expectation:
+        return predict_statistic(fit, X, offset=offset, trials=trials)
+    return fit.family.expectation(predict_natural(fit, X, offset=offset))
+
+
+def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:
+    """Mean log-likelihood per unit of weight, log b included, at the fit's dispersion; larger is better.
+
+    Raises:
+        ValueError: for a quasi-likelihood fit, which has no log-likelihood.
+    """
+    if fit.log_likelihood is None and fit.weight_kind != "sampling":
+        raise ValueError(
+            "a quasi-likelihood fit (check='hull') has no log-likelihood to score with; compare predictions with y instead"
+        )
+    _needs_offset(fit, offset)
+    rows = read_rows(fit.family, X, y, weights, offset)
+    family = fit.family.with_dispersion(fit.dispersion) if fit.family.estimates_dispersion else fit.family
+    total = log_likelihood(
+        family, linear, fit.params, rows.X, rows.y, weights=rows.weights, offset=rows.offset, link=fit.link
+    )
+    return total / weighted_sum(rows.weights, jnp.ones(rows.n, rows.X.dtype))
+
+
+# -- helpers ---------------------------------------------------------------------------------------------------------
+def _needs_offset(fit: Fit, offset: Any) -> None:
+    if fit.offset and offset is None:
+        raise ValueError("the model was fitted with an offset; give offset= for the new rows (zeros for none)")
+    if not fit.offset and offset is not None:
+        raise ValueError("the model was fitted without an offset, so offset= has no meaning here")
+
+
+def _linear_predictor(fit: Fit, X: Any, offset: Any) -> Array:
+    _needs_offset(fit, offset)
+    weight = fit.params.weight
+    X = to_compute(as_array(X, "X"), weight.dtype, "X")
+    if X.ndim != 2 or X.shape[1] != weight.shape[0]:
+        raise ValueError(
+            f"X has shape {X.shape}, but the model was fitted on {weight.shape[0]} columns: expected (n, {weight.shape[0]})"
+        )
+    z = linear(fit.params, X)
+    if offset is None:
+        return z
+    offset = to_compute(as_array(offset, "offset"), weight.dtype, "offset")
+    if offset.shape != z.shape:
+        raise ValueError(f"offset has shape {offset.shape}, expected {z.shape} to match X")
+    return z + offset
+
+
+def _trials(fit: Fit, trials: Any, eta: Array) -> Array | None:
+    if fit.family.has_trials and trials is None:
+        raise ValueError(f"{type(fit.family).__name__} counts successes out of trials; give trials= for the new rows")
+    if trials is None:
+        return None
+    trials = to_compute(as_array(trials, "trials"), eta.dtype, "trials")
+    n = eta.shape[0]
+    if trials.shape not in ((), (n,)):
+        raise ValueError(f"trials has shape {trials.shape}, expected ({n},) to match X")
+    return jnp.broadcast_to(trials, (n,))

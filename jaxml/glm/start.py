@@ -1,0 +1,162 @@
+"""Where a fit starts: the intercept-only model, or a point inside the domain of the family and link.
+
+With an intercept the weights start at 0 and the bias at the solution of the intercept-only model with the offset. Where the
+linear predictor is confined to an interval (inverse link, identity link of a positive mean, ...) and no bias alone fits, the
+start is least squares on the link of y, moved into the domain by minimising the squared distance to it.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxml import links
+from jaxml.families.base import Family
+from jaxml.families.functions import natural
+from jaxml.glm.objective import GLMObjective, matmul
+from jaxml.glm.survey import Survey
+from jaxml.links import Link
+from jaxml.optimize import Newton, driver
+from jaxml.optimize.objective import Evaluation
+from jaxml.predictors import Linear
+from jaxml.rows import Rows
+
+
+def starting_point(objective: GLMObjective, survey: Survey, intercept: bool) -> Linear:
+    """A Linear for the centred columns, inside the domain where one is found."""
+    family, link, rows = objective.family, objective.link, objective.rows
+    k = () if family.natural_size is None else (family.natural_size,)
+    zero = Linear(jnp.zeros(rows.X.shape[1:] + k, rows.X.dtype), jnp.zeros(k, rows.X.dtype) if intercept else None)
+    level = _intercept_only(family, link, survey)
+    low, high = links.domain(family, link)
+    confined = family.natural_size is None and (low > -jnp.inf or high < jnp.inf)
+    if not confined:
+        if not intercept:
+            return zero
+        if rows.offset is None:
+            return zero._replace(bias=level)
+        return zero._replace(bias=_bias_with_offset(objective, level))
+    if intercept and rows.offset is None:
+        return zero._replace(bias=level)
+    return _inside(objective, survey, level, zero, low, high)
+
+
+def _intercept_only(family: Family, link: Link, survey: Survey) -> Array:
+    """The z of the intercept-only model without an offset, its mean moved off the boundary by half an observation."""
+    m, n = survey.statistic, survey.total
+    if family.natural_size is not None:
+        if family.redundant:
+            m = jnp.where(jnp.any(m <= 0), (m * n + 0.5) / (n + 0.5 * family.natural_size), m)
+        eta = natural(family, m)
+        return family.to_unconstrained(eta) if link is links.unconstrained else eta
+    return _link_of(family, link, _inner_mean(family, m, n))
+
+
+def _inner_mean(family: Family, m: Array, n: Array) -> Array:
+    low, high = family.mean_bounds
+    if high < jnp.inf:
+        return jnp.where((m <= low) | (m >= high), (m * n + 0.5 * (low + high)) / (n + 1), m)
+    return jnp.maximum(m, low + 0.5 / n) if low > -jnp.inf else m
+
+
+def _link_of(family: Family, link: Link, m: Array) -> Array:
+    """g(m); for a link given only as its inverse f by a search for f(z) = m."""
+    if link is links.canonical:
+        return natural(family, m)
+    return link.forward(m) if link.forward is not None else _search(link, m)
+
+
+def _search(link: Link, m: Array) -> Array:
+    """Solve f(z) = m for a monotone f: the nearest of a signed logarithmic grid, then bisection between its neighbours."""
+    tail = jnp.logspace(-3, 3, 121, dtype=m.dtype)
+    grid = jnp.concatenate([-tail[::-1], jnp.zeros(1, m.dtype), tail])
+    values = link.inverse(grid) - m[..., None]
+    finite = jnp.isfinite(values)
+    change = finite[..., :-1] & finite[..., 1:] & (values[..., :-1] * values[..., 1:] <= 0)
+    i = jnp.where(
+        jnp.any(change, -1), jnp.argmax(change, -1), jnp.argmin(jnp.where(finite, jnp.abs(values), jnp.inf), -1)
+    )
+    i = jnp.clip(i, 0, grid.size - 2)
+    rising = (
+        jnp.take_along_axis(values, i[..., None] + 1, -1)[..., 0]
+        >= jnp.take_along_axis(values, i[..., None], -1)[..., 0]
+    )
+
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        below = (link.inverse(middle) < m) == rising
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    low, high = lax.fori_loop(0, 60, halve, (grid[i], grid[i + 1]))
+    return jnp.where(jnp.any(change, -1), (low + high) / 2, grid[i])
+
+
+def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
+    """The same engine on a design without columns."""
+    rows = objective.rows
+    w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
+    on = (w > 0).reshape((-1,) + (1,) * (rows.offset.ndim - 1))
+    share = (w / jnp.sum(w)).reshape(on.shape)
+    middle = level - jnp.sum(jnp.where(on, share * rows.offset, 0), axis=0)
+    empty = rows._replace(X=rows.X[:, :0])
+    l2 = Linear(objective.l2.weight[:0], objective.l2.bias)
+    bare = GLMObjective(
+        objective.family, empty, objective.center[:0], l2, objective.total, 1, objective.link, objective.block
+    )
+    params = Linear(l2.weight, middle)
+    result, _ = driver.minimize(bare, params, Newton(max_steps=30, reuse=False), tol=1e-3)
+    return jnp.where(jnp.isfinite(result.params.bias), result.params.bias, middle)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("rows", "center", "low", "high"), meta_fields=())
+class _Distance:
+    """sum_i max(0, low_i - z_i, z_i - high_i)^2 / 2: zero exactly inside the domain."""
+
+    stages = 1
+
+    def __init__(self, rows: Rows, center: Array, low: Array, high: Array):
+        self.rows, self.center, self.low, self.high = rows, center, low, high
+
+    def evaluate(self, params: Linear, curvature: Any, stage: Any) -> Evaluation:
+        x, z = _predict(self.rows, self.center, params)
+        excess = jnp.maximum(z - self.high, 0) - jnp.maximum(self.low - z, 0)
+        on = (excess != 0) if self.rows.weights is None else (excess != 0) & (self.rows.weights > 0)
+        excess = jnp.where(on, excess, 0)
+        a = jnp.where(on[:, None], x if params.bias is None else jnp.append(x, jnp.ones_like(x[:, :1]), axis=1), 0)
+        gradient = matmul(excess, a)
+        d = x.shape[1]
+        split = Linear(gradient[:d], None if params.bias is None else gradient[d])
+        return Evaluation(jnp.sum(jnp.square(excess)) / 2, split, matmul(a.T, a))
+
+
+def _predict(rows: Rows, center: Array, params: Linear) -> tuple[Array, Array]:
+    x = rows.X if params.bias is None else rows.X - center
+    if rows.weights is not None:
+        x = jnp.where((rows.weights > 0)[:, None], x, 0)
+    z = matmul(x, params.weight) + (0 if params.bias is None else params.bias)
+    if rows.offset is None:
+        return x, z
+    return x, z + (rows.offset if rows.weights is None else jnp.where(rows.weights > 0, rows.offset, 0))
+
+
+def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear, low: float, high: float) -> Linear:
+    family, link, rows, center = objective.family, objective.link, objective.rows, objective.center
+    y = rows.y if rows.weights is None else jax.tree.map(lambda a: jnp.where(rows.weights > 0, a, a[0]), rows.y)
+    center_mean = _inner_mean(family, survey.statistic, survey.total)
+    target = _link_of(family, link, 0.9 * family.unit_statistic(y) + 0.1 * center_mean)
+    target = jnp.where(jnp.isfinite(target), target, level)
+    # A margin of a tenth of the typical distance to the edge, so that the first steps have room.
+    room = 0.1 * jnp.minimum(jnp.abs(level - low), jnp.abs(high - level))
+    x, z = _predict(rows, center, zero)
+    w = jnp.ones_like(z) if rows.weights is None else jnp.where(rows.weights > 0, rows.weights, 0)
+    a = x if zero.bias is None else jnp.append(x, jnp.ones_like(x[:, :1]), axis=1)
+    a = a * jnp.sqrt(w)[:, None]
+    theta = jnp.linalg.lstsq(a, jnp.where(w > 0, target - z, 0) * jnp.sqrt(w))[0]
+    d = x.shape[1]
+    squares = Linear(theta[:d], None if zero.bias is None else theta[d])
+    distance = _Distance(rows, center, low + room, high - room)
+    moved, _ = driver.minimize(distance, squares, Newton(max_steps=60, reuse=False), tol=0.0)
+    return moved.params

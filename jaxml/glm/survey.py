@@ -1,0 +1,100 @@
+"""One pass over the data before a fit: column means and scales, totals, the mean of the statistic, and whether values are fine."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxml.families.base import Family
+from jaxml.glm.checks import verdict
+from jaxml.glm.rank import surely_full_rank
+from jaxml.likelihood import first_where
+from jaxml.rows import Rows
+
+
+class Survey(NamedTuple):
+    """Weighted summaries of the rows that count.
+
+    Attributes:
+        mean: (d,) weighted column means.
+        rms: (d,) weighted root mean squares.
+        total: N, the sum of weights times trials.
+        weight: the sum of weights.
+        rows: the number of rows with positive weight.
+        statistic: () or (k,), weighted mean of T(y) per trial.
+        ok: all values are finite and in the support.
+        full_rank: a few rows prove that the design has full rank (False: not known).
+    """
+
+    mean: Array
+    rms: Array
+    total: Array
+    weight: Array
+    rows: Array
+    statistic: Array
+    ok: Array
+    full_rank: Array
+
+
+@partial(jax.jit, static_argnames=("check", "block", "intercept"))
+def survey(family: Family, rows: Rows, check: str, block: int | None, intercept: bool) -> Survey:
+    """See :class:`Survey`; ``block`` rows of X are read at a time (None: all)."""
+    dtype = rows.X.dtype
+    w = jnp.ones(rows.n, dtype) if rows.weights is None else rows.weights
+    on = w > 0
+    fine = verdict(family, rows, check)
+    y = rows.y if rows.weights is None else jax.tree.map(lambda a: first_where(on, a), rows.y)
+    m, t = family.trials(y), family.statistic(y)
+    total = compensated_sum(w * m)
+    statistic = jnp.sum(w * t if t.ndim == 1 else w[:, None] * t, axis=0) / total
+    weight = compensated_sum(w)
+    first, second = _column_sums(rows, w, block)
+    mean, rms = first / weight, jnp.sqrt(second / weight)
+    fine &= jnp.all(jnp.isfinite(rms))
+    center = mean if intercept else jnp.zeros_like(mean)
+    return Survey(
+        mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), fine, surely_full_rank(rows, center, intercept)
+    )
+
+
+def compensated_sum(a: Array) -> Array:
+    """The sum of a vector; in float32 with the rounding errors of the partial sums added back (Neumaier 1974, in a tree of blocks)."""
+    if a.dtype == jnp.float64:
+        return jnp.sum(a)
+    while a.size > 1:
+        a = jnp.pad(a, (0, -a.size % 256)).reshape(-1, 256)
+        a = _row_sums(a)
+    return a.reshape(())
+
+
+def _row_sums(a: Array) -> Array:
+    def step(carry: tuple[Array, Array], column: Array) -> tuple[tuple[Array, Array], None]:
+        total, lost = carry
+        new = total + column
+        lost += jnp.where(jnp.abs(total) >= jnp.abs(column), (total - new) + column, (column - new) + total)
+        return (new, lost), None
+
+    zero = jnp.zeros(len(a), a.dtype)
+    (total, lost), _ = lax.scan(step, (zero, zero), a.T)
+    return total + lost
+
+
+def _column_sums(rows: Rows, w: Array, block: int | None) -> tuple[Array, Array]:
+    def sums(x: Array, w: Array) -> tuple[Array, Array]:
+        x = x if rows.weights is None else jnp.where((w > 0)[:, None], x, 0)
+        xw = x * w[:, None]
+        return jnp.sum(xw, axis=0), jnp.sum(xw * x, axis=0)
+
+    if block is None or block >= rows.n:
+        return sums(rows.X, w)
+
+    def add(i: Array, total: Any) -> Any:
+        start = jnp.minimum(i * block, rows.n - block)
+        fresh = start + jnp.arange(block) >= i * block
+        x, wb = (lax.dynamic_slice_in_dim(a, start, block) for a in (rows.X, w))
+        return jax.tree.map(jnp.add, total, sums(x, jnp.where(fresh, wb, 0)))
+
+    zero = jnp.zeros(rows.X.shape[1], rows.X.dtype)
+    return lax.fori_loop(0, -(-rows.n // block), add, (zero, zero))
