@@ -1,0 +1,96 @@
+"""Fit an exponential family to a table: a file, or a real data set by name.
+
+    python scripts/train.py                                         Poisson regression of visits to the doctor
+    python scripts/train.py iris                                    softmax regression
+    python scripts/train.py claims.csv --target claims --exposure years
+    python scripts/train.py --load runs/iris/model.npz --predict new.csv
+
+It prints the coefficients, scores on rows held out, how the solver ended and how long it took, and writes to runs/NAME/
+
+    model.npz      coefficients, column names and coding; see --load
+    metrics.json   the numbers that were printed
+    picture.png    the loss by step, and observed against predicted
+
+Needs ``pip install 'jaxml-learn[scripts]'``; ``--help`` lists all options.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from jaxml import Status
+from jaxml.data import DataError, load_table
+from training.fitting import fit_problem
+from training.modelfile import load_model, save_model
+from training.options import FIRST_ORDER, STOCHASTIC, parse
+from training.picture import draw
+from training.prediction import predict_file
+from training.problem import Problem, make_problem
+from training.report import print_facts, print_fit, print_scores, print_status, write_metrics
+from training.scores import Evaluation, compare, evaluate
+
+CONVERGED, NOT_CONVERGED, REFUSED = 0, 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = parse(arguments)
+    try:
+        return _predict(options) if options.load else _train(options)
+    except (DataError, ImportError, OSError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def _train(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    table = load_table(options.data, labels=options.labels)
+    with jax.enable_x64(options.x64):
+        problem = make_problem(table, options)
+        load_seconds = time.perf_counter() - start
+        fitted = fit_problem(problem, options)
+        sets = {"test": problem.test, "train": problem.train} if problem.test.n else {"train": problem.train}
+        model = {which: evaluate(fitted.fit, problem, rows) for which, rows in sets.items()}
+        null = {which: evaluate(fitted.null, problem, fitted.null_rows(rows)) for which, rows in sets.items()}
+        scores = {which: compare(model[which], null[which], problem) for which in sets}
+        console = Console()
+        print_fit(console, fitted, problem, options)
+        print_scores(console, scores)
+        print_status(console, fitted, load_seconds)
+        folder = Path(options.output or f"runs/{table.name}")
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(folder / "model.npz", fitted.fit, problem, options)
+        write_metrics(folder / "metrics.json", fitted, problem, scores, options, load_seconds)
+        _draw(folder / "picture.png", fitted.fit, model, problem, table.name, options)
+        print_facts(console, {"saved": f"{folder}/model.npz, metrics.json, picture.png"})
+    return _exit_code(Status(int(fitted.fit.status)), options)
+
+
+def _draw(path: Path, fit: Any, model: dict[str, Evaluation], problem: Problem, name: str, options: Any) -> None:
+    which, rows = next(iter(model.items()))
+    title = f"{name}: {problem.family_name} model of {', '.join(problem.target)}"
+    unit = "epoch" if options.solver in STOCHASTIC else "step"
+    draw(path, fit, rows, problem.classes, title=title, which=f"{which} rows", unit=unit)
+
+
+def _exit_code(status: Status, options: argparse.Namespace) -> int:
+    as_told = (
+        options.solver in FIRST_ORDER and status == Status.STEP_LIMIT
+    )  # it made the steps that it was told to make
+    return CONVERGED if as_told or status == Status.CONVERGED else NOT_CONVERGED
+
+
+def _predict(options: argparse.Namespace) -> int:
+    model = load_model(options.load)
+    with jax.enable_x64(model.header["x64"]):
+        predict_file(model, load_table(options.predict, labels=options.labels), options)
+    return CONVERGED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

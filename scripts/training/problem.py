@@ -1,0 +1,270 @@
+"""From a table and options to a family and arrays: which law, what is y, which rows train and which test."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxml import families, links
+from jaxml.data import Code, DataError, Table, design_matrix, level_index, number_column, text_of
+from jaxml.data.coding import refuse_missing
+from jaxml.data.table import is_text, listing, row_names
+from jaxml.rows import Rows
+
+
+class Kind(NamedTuple):
+    """A family by name: how to make it from the number of outputs and the size, and what its y looks like."""
+
+    make: Callable[[int, float | None], Any]
+    target: str  # 'binary', 'classes', 'number', 'vector' or 'trials'
+
+
+FAMILIES = {
+    "bernoulli": Kind(lambda k, r: families.Bernoulli(), "binary"),
+    "binomial": Kind(lambda k, r: families.Binomial(), "trials"),
+    "categorical": Kind(lambda k, r: families.Categorical(k), "classes"),
+    "multinomial": Kind(lambda k, r: families.Multinomial(k), "vector"),
+    "poisson": Kind(lambda k, r: families.Poisson(), "number"),
+    "geometric": Kind(lambda k, r: families.Geometric(), "number"),
+    "negative-binomial": Kind(lambda k, r: families.NegativeBinomial(r), "number"),
+    "normal": Kind(lambda k, r: families.Normal(), "number"),
+    "normal-mean-variance": Kind(lambda k, r: families.NormalMeanVariance(), "number"),
+    "multivariate-normal": Kind(lambda k, r: families.MultivariateNormal(k), "vector"),
+    "exponential": Kind(lambda k, r: families.Exponential(), "number"),
+    "gamma": Kind(lambda k, r: families.Gamma(), "number"),
+    "gamma-shape-rate": Kind(lambda k, r: families.GammaShapeRate(), "number"),
+    "inverse-gaussian": Kind(lambda k, r: families.InverseGaussian(), "number"),
+    "inverse-gaussian-mean-shape": Kind(lambda k, r: families.InverseGaussianMeanShape(), "number"),
+    "beta": Kind(lambda k, r: families.Beta(), "number"),
+    "dirichlet": Kind(lambda k, r: families.Dirichlet(k), "vector"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A family and the rows to fit and to test it on.
+
+    Attributes:
+        family_name: a key of FAMILIES; ``why`` says how it was chosen.
+        names: of the columns of X; ``coding`` codes new data alike.
+        classes: the labels of the classes 0..K-1; None where y is not a class.
+        outputs: the number of classes or dimensions of y.
+    """
+
+    family: Any
+    family_name: str
+    why: str
+    link: str
+    target: tuple[str, ...]
+    names: list[str]
+    coding: tuple[Code, ...]
+    classes: tuple[str, ...] | None
+    outputs: int
+    train: Rows
+    test: Rows
+    dropped: int
+
+
+def make_problem(table: Table, options: argparse.Namespace) -> Problem:
+    """Choose the family, code y and X, and split the rows."""
+    target = _target(table, options)
+    features = _features(table, target, options)
+    used = [*target, *features, *_special(options)]
+    complete = _without_missing(table, used, options.drop_missing)
+    name, why = _family_name(complete, target, options)
+    y, classes, outputs = _outcome(complete, target, FAMILIES[name].target, name, options)
+    family, link = _family_and_link(name, outputs, options)
+    _check_support(family, name, y, target)
+    design = design_matrix(
+        complete.select(features),
+        categorical=options.categorical,
+        levels=table.levels,
+        intercept=options.intercept,
+        dtype=np.float64 if options.x64 else np.float32,
+    )
+    X: Any = design.X
+    rows = Rows(X, y, _weights(complete, options), linear_offset(complete, options.offset, options.exposure))
+    train, test = _split(complete, y if classes else None, options)
+    if not len(train):
+        raise DataError(f"no row is left to fit: all {complete.rows} are held out")
+    parts = rows.take(train), rows.take(test)
+    dropped = table.rows - complete.rows
+    return Problem(family, name, why, link, target, design.names, design.coding, classes, outputs, *parts, dropped)
+
+
+def linear_offset(table: Table, offset: str | None, exposure: str | None) -> Any:
+    """What is added to the linear predictor: a column, the logarithm of a column, or both."""
+    parts = [] if offset is None else [_numbers(table, offset)]
+    if exposure is not None:
+        values = _numbers(table, exposure)
+        _refuse(values <= 0, f"column {exposure!r} is not positive, as an exposure must be, in")
+        parts.append(np.log(values))
+    return sum(parts[1:], parts[0]) if parts else None
+
+
+# -- which columns and rows ------------------------------------------------------------------------------------------
+def _target(table: Table, options: argparse.Namespace) -> tuple[str, ...]:
+    target = tuple(options.target or table.target)
+    if not target:
+        raise DataError(f"which column is to be predicted? Give --target, one of {listing(table.columns, 30)}")
+    for name in target:
+        table.column(name)
+    return target
+
+
+def _special(options: argparse.Namespace) -> list[str]:
+    return [c for c in (options.weights, options.offset, options.exposure, options.trials) if c is not None]
+
+
+def _features(table: Table, target: tuple[str, ...], options: argparse.Namespace) -> list[str]:
+    for name in [*options.drop, *options.categorical]:
+        table.column(name)
+    taken = {*target, *_special(options), *options.drop}
+    if options.features:
+        both = [name for name in options.features if name in target]
+        if both:
+            raise DataError(f"column {both[0]!r} is both a target and a feature")
+        return list(table.select(options.features))
+    features = [name for name in table.columns if name not in taken and name not in table.target]
+    if not features:
+        raise DataError(f"no column is left to predict {listing(target)} from")
+    return features
+
+
+def _without_missing(table: Table, used: list[str], drop: bool) -> Table:
+    missing = table.missing(used)
+    if missing and not drop:
+        each = "; ".join(f"{name!r} in {row_names(rows)}" for name, rows in list(missing.items())[:3])
+        more = f"; and {len(missing) - 3} more columns" if len(missing) > 3 else ""
+        raise DataError(f"values are missing: {each}{more}. --drop-missing leaves such rows out")
+    complete = table.drop_missing(used)
+    if not complete.rows:
+        raise DataError("no row is left: each lacks a value in some column in use")
+    return complete
+
+
+def _split(table: Table, classes: np.ndarray | None, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to fit and to test: the source's own split, else a random one, within each class where y is a class."""
+    if table.heldout is not None:
+        return np.flatnonzero(~table.heldout), np.flatnonzero(table.heldout)
+    order = np.random.default_rng(options.seed).permutation(table.rows)
+    groups = [order] if classes is None else [order[classes[order] == k] for k in np.unique(classes)]
+    counts = [round(options.test_fraction * len(group)) for group in groups]
+    test = np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)])
+    train = np.concatenate([group[count:] for group, count in zip(groups, counts, strict=True)])
+    return np.sort(train), np.sort(test)
+
+
+# -- which family, and what is y -------------------------------------------------------------------------------------
+def _family_name(table: Table, target: tuple[str, ...], options: argparse.Namespace) -> tuple[str, str]:
+    if options.family != "auto":
+        return options.family, "asked for"
+    if options.trials is not None:
+        return "binomial", "trials are given"
+    if len(target) > 1 or table.column(target[0]).ndim > 1:
+        return "multivariate-normal", "the target is a vector"
+    return infer_family(table.column(target[0]))
+
+
+def _family_and_link(name: str, outputs: int, options: argparse.Namespace) -> tuple[Any, str]:
+    if name == "negative-binomial" and options.size is None:
+        raise DataError("the negative-binomial family needs its size: --size R, where the variance is mu + mu^2 / R")
+    family = FAMILIES[name].make(outputs, options.size)
+    try:
+        return family, links.resolve(family, options.link).name
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
+def infer_family(values: np.ndarray) -> tuple[str, str]:
+    """The family that a column of outcomes suggests, and why."""
+    found = np.unique(text_of(values))
+    if len(found) == 2:
+        return "bernoulli", "two values"
+    if is_text(values):
+        return "categorical", f"{len(found)} levels"
+    # Counts that had gaps are read as floating-point numbers; a 0 among them tells them from rounded measurements.
+    whole = values.dtype.kind in "iub" or bool(np.all(values % 1 == 0) and np.any(values == 0))
+    if whole and np.min(values) >= 0:
+        return ("categorical", f"{len(found)} classes") if _looks_like_classes(values) else ("poisson", "counts")
+    return "normal", "numbers"
+
+
+def _looks_like_classes(values: np.ndarray) -> bool:
+    """A few consecutive whole numbers from 0 or 1, none of them rare."""
+    found, counts = np.unique(values, return_counts=True)
+    consecutive = found[0] in (0, 1) and np.array_equal(found, np.arange(len(found)) + found[0])
+    return bool(consecutive and len(found) <= 10 and counts.min() >= 0.05 * len(values))
+
+
+def _outcome(
+    table: Table, target: tuple[str, ...], kind: str, name: str, options: argparse.Namespace
+) -> tuple[Any, tuple[str, ...] | None, int]:
+    """y, the labels of its classes or None, and the number of classes or dimensions."""
+    if kind == "vector":
+        y = np.concatenate([_numbers(table, c).reshape(table.rows, -1) for c in target], axis=1)
+        if y.shape[1] < 2:
+            raise DataError(f"the {name} family predicts vectors: give --target two columns or more")
+        return y, None, y.shape[1]
+    values = table.column(target[0])
+    if len(target) > 1 or values.size != len(values):
+        raise DataError(
+            f"the {name} family predicts one number a row, but the target is {listing(target)} {values.shape}"
+        )
+    if kind in ("binary", "classes"):
+        return _class_labels(target[0], values.reshape(-1), kind, name, table.levels.get(target[0]))
+    y = _numbers(table, target[0]).reshape(-1)
+    if kind != "trials":
+        return y, None, 1
+    if options.trials is None:
+        raise DataError("the binomial family needs the number of trials of each row: --trials COL")
+    return (y, _numbers(table, options.trials)), None, 1
+
+
+def _class_labels(
+    column: str, values: np.ndarray, kind: str, name: str, levels: tuple[str, ...] | None
+) -> tuple[np.ndarray, tuple[str, ...], int]:
+    refuse_missing(column, values)
+    if levels is None:
+        numeric = not is_text(values)
+        levels = tuple(str(v) for v in (text_of(np.unique(values)) if numeric else np.unique(text_of(values))))
+    if kind == "binary" and len(levels) != 2:
+        raise DataError(
+            f"the {name} family needs two values, but column {column!r} has {len(levels)}: {listing(levels, 4)}"
+        )
+    if len(levels) < 2:
+        raise DataError(f"column {column!r} holds a single class, {levels[0]}: there is nothing to tell apart")
+    if len(levels) > max(20, len(values) / 4):
+        raise DataError(
+            f"column {column!r} holds {len(levels)} different values in {len(values)} rows: too many for classes"
+        )
+    return level_index(column, values, levels).astype(np.int32), levels, len(levels)
+
+
+def _check_support(family: Any, name: str, y: Any, target: tuple[str, ...]) -> None:
+    with np.errstate(all="ignore"):
+        inside = np.asarray(family.support(jax.tree.map(jax.numpy.asarray, y)))
+    values = y[0] if isinstance(y, tuple) else y
+    first = np.argmin(inside) if inside.size else 0
+    _refuse(~inside, f"{listing(target)} holds {values[first]}, outside the support of the {name} family, in")
+
+
+def _weights(table: Table, options: argparse.Namespace) -> Any:
+    if options.weights is None:
+        return None
+    weights = _numbers(table, options.weights)
+    _refuse(weights < 0, f"column {options.weights!r}, the weights, is negative in")
+    return weights
+
+
+def _numbers(table: Table, name: str) -> np.ndarray:
+    return number_column(name, table.column(name))
+
+
+def _refuse(bad: np.ndarray, what: str) -> None:
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        raise DataError(f"{what} {row_names(rows)}")

@@ -1,0 +1,183 @@
+"""What a person reads after a fit: a table of coefficients, scores, status and timing; and the same numbers as JSON."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from jaxml import Status
+from jaxml.data.table import listing
+from training.fitting import Fitted
+from training.problem import Problem
+from training.scores import Scores
+
+MOST_ROWS = 30  # of the table of coefficients
+INTERCEPT = "(intercept)"
+
+
+def print_fit(console: Console, fitted: Fitted, problem: Problem, options: argparse.Namespace) -> None:
+    """What was fitted to what, and the coefficients."""
+    rows, columns = problem.train.X.shape
+    dropped = f", {problem.dropped} with missing values left out" if problem.dropped else ""
+    facts = {
+        "data": f"{options.data}: {', '.join(problem.target)} from {columns} columns",
+        "rows": f"{rows} to fit, {problem.test.n} to test{dropped}",
+        "family": f"{problem.family_name} ({problem.why}), link {problem.link}",
+        "classes": _classes(problem.classes),
+        "solver": f"{options.solver}{' on standardised columns' if options.standardize else ''}, l2 {options.l2:g}",
+        "device": f"{device()}, {'64' if options.x64 else '32'} bit",
+    }
+    print_facts(console, facts)
+    console.print(_coefficients(fitted, problem, console.width))
+
+
+def print_scores(console: Console, scores: dict[str, Scores]) -> None:
+    """A column for each set of rows and model."""
+    grid = Grid(title="Scores", title_justify="left", title_style="bold")
+    grid.add_column("")
+    for which in scores:
+        for who in ("model", "mean only"):
+            grid.add_column(f"{which}\n{who}", justify="right")
+    for name in next(iter(scores.values())):
+        cells = [_score(scores[which][name][who]) for which in scores for who in ("model", "mean only")]
+        grid.add_row(name, *cells)
+    console.print(grid)
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
+def print_status(console: Console, fitted: Fitted, load_seconds: float) -> None:
+    """How the solver ended, and how long everything took."""
+    fit, status = fitted.fit, Status(int(fitted.fit.status))
+    columns = fit.params.weight.shape[0] + (fit.params.bias is not None)
+    rank = int(fit.rank)
+    short = (
+        ""
+        if rank == columns
+        else f"; rank {rank} of {columns}: columns repeat each other, the shortest answer is given"
+    )
+    times = {"load": load_seconds} | fitted.seconds
+    facts = {
+        "status": status.message,
+        "steps": f"{int(fit.steps)}, relative gradient {float(fit.gradient_norm):.1e}{short}",
+        "dispersion": None if fit.dispersion is None else f"{float(fit.dispersion):.5g}",
+        "time": ", ".join(f"{what} {seconds:.3f} s" for what, seconds in times.items()),
+    }
+    print_facts(console, facts, "green" if status == Status.CONVERGED else "yellow")
+
+
+def write_metrics(
+    path: Path, fitted: Fitted, problem: Problem, scores: dict[str, Scores], options: argparse.Namespace, load: float
+) -> None:
+    """The numbers of the report as JSON; what is not finite becomes null."""
+    fit = fitted.fit
+    metrics = {
+        "data": str(options.data),
+        "target": list(problem.target),
+        "family": problem.family_name,
+        "link": problem.link,
+        "solver": options.solver,
+        "l2": options.l2,
+        "device": device(),
+        "bits": 64 if options.x64 else 32,
+        "rows": {"train": len(problem.train.X), "test": len(problem.test.X), "dropped": problem.dropped},
+        "columns": len(problem.names),
+        "status": Status(int(fit.status)).name,
+        "steps": int(fit.steps),
+        "rank": _number(fit.rank),
+        "gradient_norm": _number(fit.gradient_norm),
+        "log_likelihood": _number(fit.log_likelihood),
+        "dispersion": _number(fit.dispersion),
+        "scores": {
+            which: {k: {who: _number(v) for who, v in pair.items()} for k, pair in table.items()}
+            for which, table in scores.items()
+        },
+        "seconds": {"load": load} | fitted.seconds,
+    }
+    path.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+def device() -> str:
+    """The device that JAX computes on, as a person calls it."""
+    first = jax.devices()[0]
+    return first.platform if first.platform == first.device_kind else f"{first.platform} ({first.device_kind})"
+
+
+def print_facts(console: Console, facts: dict[str, str | None], colour: str = "cyan") -> None:
+    """A name and a sentence on each line; those without a sentence are left out."""
+    for name, text in facts.items():
+        if text is not None:
+            console.print(f"[{colour}]{name:10}[/]  {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _classes(classes: tuple[str, ...] | None) -> str | None:
+    if classes is None:
+        return None
+    modelled = f", the probability of {classes[1]} is modelled" if len(classes) == 2 else ""
+    return listing(classes) + modelled
+
+
+# -- coefficients ----------------------------------------------------------------------------------------------------
+def _coefficients(fitted: Fitted, problem: Problem, width: int) -> Grid:
+    weight = np.asarray(fitted.fit.params.weight)
+    table = weight if weight.ndim == 2 else weight[:, None]
+    scaled = table * fitted.spread[:, None]
+    shown = _rows_to_show(scaled)
+    outputs = _output_names(problem, table.shape[1])
+    kept = outputs[: max(2, (width - 28) // 12)]
+    title = "Coefficients"
+    if len(shown) < len(table):
+        title += f", the {len(shown)} largest of {len(table)} per standard deviation"
+    grid = Grid(title=title, title_justify="left", title_style="bold")
+    grid.add_column("column", overflow="fold")
+    for name in kept:
+        grid.add_column(escape(name) or "coefficient", justify="right")
+    single = len(outputs) == 1
+    if single:
+        grid.add_column("per std. deviation", justify="right")
+    for name, values, per_deviation in _coefficient_rows(fitted.fit.params.bias, table, scaled, shown, problem.names):
+        cells = [f"{value:.5g}" for value in values[: len(kept)]]
+        grid.add_row(escape(name), *cells, *([per_deviation] if single else []), end_section=name == INTERCEPT)
+    if len(kept) < len(outputs):
+        grid.caption = f"{len(outputs) - len(kept)} more outputs are in the model file"
+    return grid
+
+
+def _coefficient_rows(
+    bias: Any, table: np.ndarray, scaled: np.ndarray, shown: np.ndarray, names: list[str]
+) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Name, coefficients and the first of them per standard deviation of the column."""
+    if bias is not None:
+        yield INTERCEPT, np.atleast_1d(np.asarray(bias)), ""
+    for i in shown:
+        yield names[i], table[i], f"{scaled[i, 0]:.4g}"
+
+
+def _rows_to_show(scaled: np.ndarray) -> np.ndarray:
+    if len(scaled) <= MOST_ROWS:
+        return np.arange(len(scaled))
+    return np.argsort(-np.abs(scaled).max(axis=1), kind="stable")[:MOST_ROWS]
+
+
+def _output_names(problem: Problem, count: int) -> list[str]:
+    if problem.classes and count == len(problem.classes):
+        return list(problem.classes)
+    if count == len(problem.target):
+        return [""] if count == 1 else list(problem.target)
+    return [f"output {i}" for i in range(count)]
+
+
+def _number(value: Any) -> float | int | None:
+    if value is None:
+        return None
+    number = np.asarray(value).item()
+    return number if np.isfinite(number) else None
