@@ -1,0 +1,301 @@
+"""How fits end: each status by a designed case, and the verdict on separation against an exact linear program."""
+
+import warnings
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+from sklearn import datasets
+
+import jaxml
+from jaxml import families, glm, optimize
+from jaxml.predictors import Linear
+from jaxml.status import ConvergenceWarning, Status
+
+pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="the cases are designed for 64-bit mode")
+
+OVERLAPPING = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]), np.array([0, 1, 0, 1, 0, 1])
+COMPLETE = np.array([[-3.0], [-2.0], [-1.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 0, 1, 1, 1])
+QUASI = np.array([[-3.0], [-2.0], [0.0], [0.0], [2.0], [3.0]]), np.array([0, 0, 0, 1, 1, 1])
+LEVEL = np.array([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0]]), np.array([0, 0, 0, 1, 4, 2])
+
+
+def ends(status, family, X, y, **options):
+    """Fit, demand the status and its warning, and finite params."""
+    words = status.name.lower().replace("_", "[ -]")
+    with pytest.warns(ConvergenceWarning, match=words):
+        fit = glm.fit(family, X, y, **options)
+    assert int(fit.status) == status
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(fit.params))
+    return fit
+
+
+# -- one case for each status ----------------------------------------------------------------------------------------
+def test_converged_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = glm.logistic_regression(*OVERLAPPING)
+    assert int(fit.status) == Status.CONVERGED
+    assert jaxml.report(fit).startswith("converged")
+
+
+def test_step_limit():
+    fit = ends(Status.STEP_LIMIT, families.Bernoulli(), *OVERLAPPING, solver=optimize.Newton(max_steps=1))
+    assert int(fit.steps) == 1
+    ends(
+        Status.STEP_LIMIT,
+        families.Bernoulli(),
+        *OVERLAPPING,
+        solver=optimize.GradientDescent(learning_rate=0.01, max_steps=5),
+    )
+
+
+@jax.custom_jvp
+def uphill(x):
+    return x * x
+
+
+uphill.defjvps(lambda tangent, _, x: -2 * x * tangent)
+
+
+def wrong(x):
+    return uphill(x - 1.0) + 1.0
+
+
+@pytest.mark.parametrize("solver", [optimize.Newton(), optimize.LBFGS()], ids=["newton", "lbfgs"])
+def test_line_search_failed_where_the_derivative_has_the_wrong_sign(solver):
+    result = optimize.minimize(wrong, 3.0, solver=solver)
+    assert int(result.status) == Status.LINE_SEARCH_FAILED
+    assert float(result.params) == 3.0
+    with pytest.warns(ConvergenceWarning, match="line search failed"):
+        jaxml.report(result)
+
+
+def test_boundary_where_the_maximum_of_a_poisson_identity_model_lies_on_it():
+    fit = ends(
+        Status.BOUNDARY, families.Poisson(), np.array([[0.0], [1.0], [2.0]]), np.array([3, 0, 0]), link="identity"
+    )
+    # The maximum over the closed domain is at bias 2, weight -1: means 2, 1, 0.
+    assert np.allclose([fit.params.bias, fit.params.weight[0]], [2.0, -1.0], atol=0.05)
+
+
+def test_boundary_of_a_log_binomial_model():
+    X = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [4.0]])
+    ends(Status.BOUNDARY, families.Bernoulli(), X, np.array([0, 0, 1, 0, 1, 1]), link="log")
+
+
+@pytest.mark.parametrize("rows", [COMPLETE, QUASI], ids=["complete", "quasi-complete"])
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+def test_separated_binary_data(rows, link):
+    ends(Status.SEPARATED, families.Bernoulli(), *rows, link=link)
+
+
+def test_separated_softmax_on_iris_without_penalty():
+    ends(Status.SEPARATED, families.Categorical(3), *datasets.load_iris(return_X_y=True))
+
+
+@pytest.mark.parametrize("name", ["wine", "breast_cancer"])
+def test_separated_real_data_without_penalty(name):
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    ends(Status.SEPARATED, families.Categorical(int(y.max()) + 1), X, y)
+
+
+@pytest.mark.parametrize("family", [families.Bernoulli(), families.Poisson()], ids=["bernoulli", "poisson"])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_separated_where_y_is_all_zero_whatever_the_penalty_on_the_weight(family, l2):
+    ends(Status.SEPARATED, family, OVERLAPPING[0], np.zeros(6, int), l2=l2)
+
+
+def test_all_zero_y_converges_with_a_penalty_on_the_bias():
+    fit = glm.fit(families.Bernoulli(), OVERLAPPING[0], np.zeros(6, int), l2=Linear(0.1, 0.1))
+    assert int(fit.status) == Status.CONVERGED
+
+
+def test_separated_poisson_counts_that_are_zero_wherever_a_level_is_present():
+    ends(Status.SEPARATED, families.Poisson(), *LEVEL)
+    ends(Status.SEPARATED, families.NegativeBinomial(r=2.0), *LEVEL)
+
+
+def test_separated_class_that_never_occurs():
+    X, y = datasets.load_iris(return_X_y=True)
+    ends(Status.SEPARATED, families.Categorical(4), X[50:], y[50:])
+
+
+@pytest.mark.parametrize(
+    "solver", [optimize.LBFGS(), optimize.Newton(reuse=True), optimize.GradientDescent(learning_rate=1.0)]
+)
+def test_other_solvers_do_not_call_separated_data_converged(solver):
+    with pytest.warns(ConvergenceWarning):
+        fit = glm.logistic_regression(*COMPLETE, solver=solver)
+    assert int(fit.status) in (Status.SEPARATED, Status.STEP_LIMIT)
+    assert np.isfinite(fit.params.weight).all()
+
+
+def test_infeasible_where_no_mean_is_positive():
+    ends(
+        Status.INFEASIBLE,
+        families.Gamma(),
+        np.array([[1.0], [-1.0]]),
+        np.array([1.0, 2.0]),
+        link="identity",
+        intercept=False,
+    )
+
+
+def test_infeasible_start_given_by_the_user():
+    init = Linear(jnp.array([-10.0]), jnp.array(-1.0))
+    ends(Status.INFEASIBLE, families.Gamma(), OVERLAPPING[0], np.arange(1.0, 7.0), link="identity", init=init)
+
+
+def test_non_finite_where_gradient_descent_diverges():
+    with pytest.warns(ConvergenceWarning, match=r"non-finite|step limit"):
+        fit = glm.linear_regression(
+            np.array([[0.0], [9.0], [20.0]]), [1.0, 2.0, 4.0], solver=optimize.GradientDescent(learning_rate=9.0)
+        )
+    assert int(fit.status) == Status.NON_FINITE
+
+
+@pytest.mark.parametrize("place", ["X", "y", "weights", "offset"])
+def test_non_finite_data_inside_jit_are_told_by_the_status(place):
+    X, y = OVERLAPPING
+    rows = {"X": X, "y": y.astype(float), "weights": np.ones(6), "offset": np.zeros(6)}
+    rows[place] = np.where(np.arange(rows[place].size).reshape(rows[place].shape) == 2, np.nan, rows[place])
+    assert int(in_jit(**rows).status) == Status.NON_FINITE
+
+
+def test_all_weights_zero_or_a_negative_one_inside_jit_are_told_by_the_status():
+    X, y = OVERLAPPING
+    for weights in (np.zeros(6), np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0])):
+        assert int(in_jit(X, y.astype(float), weights, np.zeros(6)).status) == Status.NON_FINITE
+
+
+def test_y_outside_the_support_inside_jit_is_told_by_the_status():
+    X, y = OVERLAPPING
+    assert int(in_jit(X, y + 1.0, np.ones(6), np.zeros(6)).status) == Status.NON_FINITE
+
+
+@jax.jit
+def in_jit(X, y, weights, offset):
+    return glm.fit(families.Bernoulli(), X, y, weights=weights, offset=offset)
+
+
+def test_check_false_looks_at_nothing_and_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = glm.logistic_regression(*COMPLETE, check=False)
+        spoilt = glm.logistic_regression(np.where(COMPLETE[0] == 3, np.nan, COMPLETE[0]), COMPLETE[1], check=False)
+    assert int(fit.status) == Status.SEPARATED
+    assert int(spoilt.status) == Status.NON_FINITE
+
+
+# -- what is told ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_has_a_message_that_starts_with_its_name(status):
+    name = status.name.lower()
+    assert status.message.replace("-", " ").startswith(name.replace("_", " "))
+
+
+def test_report_counts_a_batch():
+    X = np.stack([OVERLAPPING[0], COMPLETE[0], OVERLAPPING[0]])
+    y = np.stack([OVERLAPPING[1], COMPLETE[1], OVERLAPPING[1]])
+    batch = jax.vmap(partial(glm.fit, families.Bernoulli()))(X, y)
+    with pytest.warns(ConvergenceWarning, match="3 fits: 2 converged, 1 separated"):
+        text = jaxml.report(batch)
+    assert text == "3 fits: 2 converged, 1 separated"
+
+
+# -- close calls -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("overlap", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_nearly_separated_data_with_one_overlapping_pair_converge(overlap):
+    x = np.concatenate([np.linspace(-2, -0.5, 8), np.linspace(0.5, 2, 8), [overlap, -overlap]])
+    y = np.concatenate([np.zeros(8), np.ones(8), [0, 1]]).astype(int)
+    fit = glm.logistic_regression(x[:, None], y)
+    assert int(fit.status) == Status.CONVERGED
+    p = np.asarray(glm.predict(fit, x[:, None]))
+    assert abs(np.sum(p - y)) <= 1e-8
+    assert abs(np.sum((p - y) * x)) <= 1e-8
+
+
+def binary_designs(seed, lanes, counts=2):
+    """Small designs on a coarse grid, padded with rows of weight 0: ties make quasi-complete separation common."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(-2, 3, (lanes, 16, 2)).astype(float)
+    X[::3] += 0.3 * rng.normal(size=X[::3].shape)
+    y = rng.integers(0, counts, (lanes, 16))
+    lean = rng.random((lanes, 1)) < 0.4
+    y = np.where(lean, np.minimum(X[:, :, 0] + rng.normal(scale=0.6, size=(lanes, 16)) > 0, 1), y)
+    weights = (np.arange(16) < rng.integers(4, 17, (lanes, 1))).astype(float)
+    return X, y.astype(int), weights
+
+
+def rises(rows, equal=None):
+    """Whether some d with rows @ d >= 0 and equal @ d = 0 has rows @ d != 0: exact, by linear programming."""
+    rows = np.asarray(rows)
+    zeros = None if equal is None or not len(equal) else np.zeros(len(equal))
+    best = linprog(
+        -rows.sum(axis=0),
+        -rows,
+        np.zeros(len(rows)),
+        equal if zeros is not None else None,
+        zeros,
+        bounds=(-1, 1),
+        method="highs",
+    )
+    return -best.fun > 1e-7
+
+
+def with_one(X):
+    return np.column_stack([X, np.ones(len(X))])
+
+
+def verdicts(name, X, y, weights):
+    family = {"bernoulli": families.Bernoulli(), "poisson": families.Poisson(), "categorical": families.Categorical(3)}[
+        name
+    ]
+    fit = jax.jit(jax.vmap(lambda X, y, weights: glm.fit(family, X, y, weights=weights)))(X, y, weights)
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(fit.params))
+    return np.asarray(fit.status)
+
+
+def compare(status, expected):
+    wrong = np.flatnonzero(status != np.where(expected, int(Status.SEPARATED), int(Status.CONVERGED)))
+    assert expected.any()
+    assert not expected.all()
+    assert wrong.size == 0, [(int(i), Status(status[i]).name, bool(expected[i])) for i in wrong]
+
+
+def test_verdict_on_150_binary_designs_equals_the_linear_program():
+    X, y, weights = binary_designs(0, 150)
+    expected = [rises((2 * b[:, None] - 1) * with_one(a)) for a, b in kept(X, y, weights)]
+    compare(verdicts("bernoulli", X, y, weights), np.array(expected))
+
+
+def test_verdict_on_60_poisson_designs_equals_the_linear_program():
+    X, y, weights = binary_designs(1, 60, counts=4)
+    expected = [
+        rises(-with_one(a[b == 0]), with_one(a[b > 0])) if (b == 0).any() else False for a, b in kept(X, y, weights)
+    ]
+    compare(verdicts("poisson", X, y, weights), np.array(expected))
+
+
+def test_verdict_on_60_designs_of_three_classes_equals_the_linear_program():
+    X, y, weights = binary_designs(2, 60, counts=3)
+
+    def margins(a, b):
+        # One row for each example and other class: (d_y - d_k)' x, in the 9 entries of D.
+        return [
+            np.kron(np.eye(3)[c] - np.eye(3)[k], row)
+            for row, c in zip(with_one(a), b, strict=True)
+            for k in range(3)
+            if k != c
+        ]
+
+    expected = [rises(margins(a, b)) for a, b in kept(X, y, weights)]
+    compare(verdicts("categorical", X, y, weights), np.array(expected))
+
+
+def kept(X, y, weights):
+    return [(a[w > 0], b[w > 0]) for a, b, w in zip(X, y, weights, strict=True)]

@@ -1,0 +1,137 @@
+"""The stable primitives against mpmath, with their first two derivatives: at 0, in both tails, in both precisions."""
+
+import jax
+import jax.numpy as jnp
+import mpmath as mp
+import numpy as np
+import pytest
+
+from jaxml import special
+
+mp.mp.dps = 40
+needs_x64 = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="float64 is off")
+dtypes = pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=needs_x64), np.float32], ids=["f64", "f32"])
+
+SIZES = np.concatenate(
+    [np.logspace(-6, 2, 17), [0.5, 0.6931, 0.6932, 5.9, 6.1, 15.9, 16.0, 30.0, 36.1, 80.0, 300.0, 700.0]]
+)
+NEGATIVE, POSITIVE = -SIZES, SIZES
+BOTH = np.concatenate([NEGATIVE, [0.0], POSITIVE])
+FRACTIONS = np.concatenate([np.logspace(-6, 6, 25), [15.9, 16.0, 16.1]])
+
+
+def _sigmoid(x):
+    return 1 / (1 + mp.exp(-x))
+
+
+def _bose(x):
+    return 1 / mp.expm1(-x)
+
+
+def _cdf(x):
+    return mp.erfc(-x / mp.sqrt(2)) / 2
+
+
+def _hazard(x):
+    return mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi) / _cdf(x)
+
+
+def _stirling(x):
+    return mp.loggamma(x + 1) - ((x + 0.5) * mp.log(x) - x + mp.log(2 * mp.pi) / 2)
+
+
+# name: points, (f, f', f''), ulps allowed for each. Below 1e-308 everything counts as 0. Known losses, none of them in a mean or
+# variance of a family: sigmoid'' is 0 at 0, log_expm1 at log 2;
+# x + h and 1 - h (x + h) cancel (hazard_excess and with it log_ndtr''); stirling_error is measured absolutely, in eps.
+TABLE = {
+    "softplus": (BOTH, (lambda x: mp.log1p(mp.exp(x)), _sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)), (2, 2, 3)),
+    "sigmoid": (BOTH, (_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x), lambda x: _sigmoid(x) * _sigmoid(-x) * (_sigmoid(-x) - _sigmoid(x))), (2, 3, 1e6)),
+    "bose": (NEGATIVE, (_bose, lambda x: _bose(x) * (1 + _bose(x)), lambda x: _bose(x) * (1 + _bose(x)) * (1 + 2 * _bose(x))), (2, 4, 8)),
+    "log1mexp": (NEGATIVE, (lambda x: mp.log1p(-mp.exp(x)) if x < -1 else mp.log(-mp.expm1(x)), lambda x: -_bose(x), lambda x: -_bose(x) * (1 + _bose(x))), (8, 2, 4)),
+    "log_expm1": (POSITIVE, (lambda x: mp.log(mp.expm1(x)), lambda x: 1 + 1 / mp.expm1(x), lambda x: -_bose(-x) * (1 + _bose(-x))), (1e4, 2, 4)),
+    "log_ndtr": (BOTH[np.abs(BOTH) < 400], (lambda x: mp.log1p(-_cdf(-x)) if x > 0 else mp.log(_cdf(x)), _hazard, lambda x: -_hazard(x) * (x + _hazard(x))), (16, 8, 16)),
+    "hazard_excess": (BOTH[np.abs(BOTH) < 400], (lambda x: x + _hazard(x), lambda x: 1 - _hazard(x) * (x + _hazard(x))), (128, 1e6)),
+    "stirling_error": (FRACTIONS, (_stirling, lambda x: mp.digamma(x + 1) - mp.log(x) - 0.5 / x,
+                                   lambda x: mp.psi(1, x + 1) - 1 / x + 0.5 / x**2), (8, 8, 8)),
+}  # fmt: skip
+
+
+def ulps(got, want, dtype, floor=0):
+    """Largest relative error in units of eps, over the values that are representable; overflow and underflow as rounding has it."""
+    info, worst = jnp.finfo(dtype), 0.0
+    for g, w in zip(np.asarray(got, np.float64), want, strict=True):
+        if abs(w) > float(info.max):
+            assert np.isinf(g)
+        elif abs(w) < float(info.tiny):
+            assert abs(g) <= 2 * float(info.tiny)
+        else:
+            assert np.isfinite(g)
+            worst = max(worst, float(abs(mp.mpf(float(g)) - w) / max(abs(w), floor)) / float(info.eps))
+    return worst
+
+
+def derivatives(f, x, count):
+    """f, f', f'' at the points x."""
+    functions = [f, jax.grad(f), jax.grad(jax.grad(f))][:count]
+    return [jax.jit(jax.vmap(g))(x) for g in functions]
+
+
+@pytest.mark.parametrize("name", TABLE)
+@dtypes
+def test_primitive_and_derivatives_against_mpmath(name, dtype):
+    points, exact, allowed = TABLE[name]
+    x = jnp.asarray(points, dtype)
+    got = derivatives(getattr(special, name), x, len(exact))
+    assert all(g.dtype == x.dtype for g in got)
+    floor = 1 if name == "stirling_error" else 0
+    measured = [ulps(g, [f(mp.mpf(float(v))) for v in x], x.dtype, floor) for g, f in zip(got, exact, strict=True)]
+    print(name, [round(m, 1) for m in measured])
+    assert all(m <= a for m, a in zip(measured, allowed, strict=True)), measured
+
+
+@dtypes
+def test_softplus_at_zero_and_beyond_36(dtype):
+    first, second = jax.grad(special.softplus), jax.grad(jax.grad(special.softplus))
+    assert first(dtype(0)) == 0.5 and second(dtype(0)) == 0.25
+    assert second(dtype(40)) > 0 and second(dtype(-40)) == second(dtype(40))
+    third = jax.grad(second)
+    np.testing.assert_allclose(third(dtype(20)), -np.exp(-20.0), rtol=1e-6)
+
+
+@dtypes
+def test_softmax_and_logsumexp_against_mpmath(dtype):
+    softmax, logsumexp, hessian = (
+        jax.jit(special.softmax),
+        jax.jit(special.logsumexp),
+        jax.jit(jax.hessian(special.logsumexp)),
+    )
+    for x in ([0.3, -1.2, 2.0, 0.0], [0.0, -30.0, -60.0, -80.0], [50.0, 49.0, -20.0, 0.0], [0.0, 0.0, 0.0, 0.0]):
+        x = jnp.asarray(x, dtype)
+        e = [mp.exp(mp.mpf(float(v))) for v in x]
+        p = [v / sum(e) for v in e]
+        assert ulps(logsumexp(x)[None], [mp.log(sum(e))], x.dtype) <= 4
+        assert ulps(softmax(x), p, x.dtype) <= 8
+        curvature = np.asarray(hessian(x)).ravel()
+        exact = [
+            p[i] * sum(p[k] for k in range(4) if k != i) if i == j else -p[i] * p[j] for i in range(4) for j in range(4)
+        ]
+        assert ulps(curvature, exact, x.dtype) <= 8
+
+
+def test_logsumexp_keeps_a_small_excess_and_admits_minus_infinity():
+    assert special.logsumexp(jnp.array([0.0, -60.0])) == jnp.exp(jnp.array(-60.0))
+    np.testing.assert_allclose(special.logsumexp(jnp.array([-jnp.inf, 1.0])), 1.0)
+    assert special.logsumexp(jnp.array([-jnp.inf, -jnp.inf])) == -jnp.inf
+
+
+def test_products_with_zero():
+    assert special.product(0.0, jnp.inf) == 0 and special.xlogx(jnp.array(0.0)) == 0
+    assert jnp.isnan(special.xlogx(jnp.array(-1.0)))
+    assert jnp.isfinite(jax.grad(lambda x: special.product(x, jnp.array(0.0)))(2.0))
+
+
+def test_with_derivative_of_gives_value_and_derivative_apart():
+    f = lambda x: special.with_derivative_of(jnp.sin, jnp.cos(x), x)
+    assert f(0.3) == jnp.cos(0.3)
+    np.testing.assert_allclose(jax.grad(f)(0.3), np.cos(0.3), rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(jax.grad(f))(0.3), -np.sin(0.3), rtol=1e-6)
