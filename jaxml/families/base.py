@@ -10,46 +10,15 @@ binomial, a known variance); what fixes shapes (the number of classes) is a stat
 divergences, deviance, fits) is a function over any family, in :mod:`jaxml.families.functions`.
 """
 
-import dataclasses
 import math
-import typing
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxml import special
-
-T = TypeVar("T", bound=type)
-
-
-@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
-def family(cls: T) -> T:
-    """Decorator: make a class a frozen dataclass and a JAX pytree (fields marked ``static_field()`` are structure)."""
-    cls = typing.cast(T, dataclasses.dataclass(frozen=True)(cls))
-    names = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("static")]
-    static = [field.name for field in dataclasses.fields(cls) if field.metadata.get("static")]
-
-    def flatten(self: Any) -> tuple[Any, Any]:
-        return [getattr(self, name) for name in names], tuple(getattr(self, name) for name in static)
-
-    def flatten_with_keys(self: Any) -> tuple[Any, Any]:
-        leaves, structure = flatten(self)
-        return list(zip(map(jax.tree_util.GetAttrKey, names), leaves, strict=True)), structure
-
-    def unflatten(structure: Any, leaves: Any) -> Any:
-        return cls(**dict(zip(static, structure, strict=True)), **dict(zip(names, leaves, strict=True)))
-
-    # Not register_dataclass: tree structures made by it compare equal for different classes with the same static fields (jax
-    # 0.10.2), and jit, whose cache compares structures, then now and then runs the program of one family for another.
-    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-    return cls
-
-
-def static_field(**kwargs: Any) -> Any:
-    """A dataclass field that is part of the structure, not an array: the number of classes, a dimension."""
-    return dataclasses.field(metadata={"static": True}, **kwargs)
+from jaxml.records import record as family
+from jaxml.records import static_field as static_field
 
 
 @family

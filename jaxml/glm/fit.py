@@ -5,7 +5,7 @@ unless another solver is given. One engine serves every family and link; the nam
 table. Source: notes 6; McCullagh & Nelder (1989), chapter 2.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from jaxml.optimize.implicit import attach
 from jaxml.optimize.minimize import descend_in_batches, tolerance
 from jaxml.optimize.newton import inverse_root
 from jaxml.predictors import Linear
+from jaxml.records import record, static_field
 from jaxml.rows import Rows
 from jaxml.status import Status, report
 
@@ -39,8 +40,7 @@ _DENSE = 1000  # parameters up to which a first-order solver's end point is judg
 _LARGE = 1 << 21  # n d^2 from which a subsample start and reused curvature pay
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@record
 class Fit:
     """A fitted generalised linear model; every field that is not static is an array, so vmap gives a batch of fits.
 
@@ -78,9 +78,9 @@ class Fit:
     observations: Array
     trace: Trace | None
     family: Family
-    link: Link = field(metadata={"static": True})
-    weight_kind: str = field(metadata={"static": True})
-    offset: bool = field(metadata={"static": True})
+    link: Link = static_field()
+    weight_kind: str = static_field()
+    offset: bool = static_field()
 
 
 def fit(
@@ -268,8 +268,7 @@ def _fit(
     )
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@record
 class _Separable(GLMObjective):
     """A GLM objective that may fall for ever along a direction, and can prove it."""
 

@@ -8,7 +8,6 @@ column. Rows go through in blocks that fit into the cache. The columns are centr
 changes nothing but the bias.
 """
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from jaxml.likelihood import first_where, row_loss
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear
+from jaxml.records import record, static_field
 from jaxml.rows import Rows
 
 _SAMPLE_STRIDE = 10  # stage 0 visits every tenth block
@@ -29,8 +29,7 @@ _SAMPLE_STRIDE = 10  # stage 0 visits every tenth block
 matmul = partial(jnp.matmul, precision="highest")
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@record
 class GLMObjective:
     """See the module docstring; params are a Linear for the centred columns.
 
@@ -52,9 +51,9 @@ class GLMObjective:
     l2: Linear
     total: Array
     scale: Any
-    link: Link = field(metadata={"static": True})
-    block: int | None = field(default=None, metadata={"static": True})
-    sample: bool = field(default=False, metadata={"static": True})
+    link: Link = static_field()
+    block: int | None = static_field(default=None)
+    sample: bool = static_field(default=False)
 
     @property
     def stages(self) -> int:

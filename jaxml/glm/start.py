@@ -5,8 +5,7 @@ linear predictor is confined to an interval (inverse link, identity link of a po
 start is least squares on the link of y, moved into the domain by minimising the squared distance to it.
 """
 
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ from jaxml.links import Link
 from jaxml.optimize import Newton, driver
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear
+from jaxml.records import record
 from jaxml.rows import Rows
 
 
@@ -111,14 +111,15 @@ def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
     return jnp.where(jnp.isfinite(result.params.bias), result.params.bias, middle)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("rows", "center", "low", "high"), meta_fields=())
+@record
 class _Distance:
     """sum_i max(0, low_i - z_i, z_i - high_i)^2 / 2: zero exactly inside the domain."""
 
-    stages = 1
-
-    def __init__(self, rows: Rows, center: Array, low: Array, high: Array):
-        self.rows, self.center, self.low, self.high = rows, center, low, high
+    rows: Rows
+    center: Array
+    low: Array
+    high: Array
+    stages: ClassVar[int] = 1
 
     def evaluate(self, params: Linear, curvature: Any, stage: Any) -> Evaluation:
         x, z = _predict(self.rows, self.center, params)

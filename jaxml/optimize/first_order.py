@@ -6,15 +6,15 @@
 Source: notes 2.1, 2.2; Robbins & Monro (1951); Widrow & Hoff (1960) for the LMS rule.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
 from jaxml.optimize.driver import Point
+from jaxml.records import record, static_field
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class _FirstOrder:
     reuse: ClassVar[bool] = False
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class GradientDescent(_FirstOrder):
     """Batch gradient descent without a line search.
 
@@ -36,7 +35,7 @@ class GradientDescent(_FirstOrder):
     """
 
     learning_rate: Any = 0.1
-    max_steps: int = field(default=1000, metadata={"static": True})
+    max_steps: int = static_field(default=1000)
     tol: Any = None
 
     def init(self, x: Array) -> Array:
@@ -53,8 +52,7 @@ class GradientDescent(_FirstOrder):
         return -jnp.asarray(alpha, point.x.dtype) * point.gradient, jnp.linalg.norm(point.gradient), memory + 1
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class SGD:
     """Stochastic gradient descent: every epoch visits all examples once, in an order shuffled anew.
 
@@ -67,8 +65,8 @@ class SGD:
     """
 
     learning_rate: Any = 0.01
-    epochs: int = field(default=10, metadata={"static": True})
-    batch_size: int = field(default=1, metadata={"static": True})
+    epochs: int = static_field(default=10)
+    batch_size: int = static_field(default=1)
     seed: Any = 0
     tol: Any = None
 
@@ -80,8 +78,7 @@ class SGD:
         return optax.sgd(self.learning_rate)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Optax(_FirstOrder):
     """Any optax gradient transformation, on the whole batch or on shuffled minibatches.
 
@@ -95,10 +92,10 @@ class Optax(_FirstOrder):
             float64, 1e-4 in float32.
     """
 
-    transform: Any = field(metadata={"static": True})
-    max_steps: int = field(default=1000, metadata={"static": True})
-    epochs: int | None = field(default=None, metadata={"static": True})
-    batch_size: int = field(default=32, metadata={"static": True})
+    transform: Any = static_field()
+    max_steps: int = static_field(default=1000)
+    epochs: int | None = static_field(default=None)
+    batch_size: int = static_field(default=32)
     seed: Any = 0
     tol: Any = None
 

@@ -3,19 +3,17 @@
 Source: Nocedal & Wright (2006), *Numerical Optimization*, algorithm 7.4.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxml.optimize.driver import Point
 from jaxml.optimize.newton import Pairs, empty_pairs, push, two_loop
+from jaxml.records import record, static_field
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class LBFGS:
     """L-BFGS with m pairs; gradients only, for many parameters.
 
@@ -25,9 +23,9 @@ class LBFGS:
         memory: pairs kept.
     """
 
-    max_steps: int = field(default=1000, metadata={"static": True})
+    max_steps: int = static_field(default=1000)
     tol: Any = None
-    memory: int = field(default=10, metadata={"static": True})
+    memory: int = static_field(default=10)
     curvature: ClassVar[bool] = False
     line_search: ClassVar[bool] = True
     reuse: ClassVar[bool] = False

@@ -9,7 +9,6 @@ L-BFGS recursion, and the Hessian is computed again only where the convergence i
 Source: notes 2.3, 2.4; Nocedal & Wright (2006), *Numerical Optimization*, chapters 3 and 7.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
 from jaxml.optimize.driver import Point
+from jaxml.records import record, static_field
 
 
 class Pairs(NamedTuple):
@@ -35,8 +35,7 @@ class NewtonMemory(NamedTuple):
     pairs: Pairs
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Newton:
     """Newton's method with the whole Hessian; the default solver for likelihoods.
 
@@ -49,10 +48,10 @@ class Newton:
         memory: pairs kept with ``reuse``.
     """
 
-    max_steps: int = field(default=100, metadata={"static": True})
+    max_steps: int = static_field(default=100)
     tol: Any = None
-    reuse: bool | None = field(default=None, metadata={"static": True})
-    memory: int = field(default=10, metadata={"static": True})
+    reuse: bool | None = static_field(default=None)
+    memory: int = static_field(default=10)
     curvature: ClassVar[bool] = True
     line_search: ClassVar[bool] = True
 

@@ -6,12 +6,13 @@ the same shapes reuse one compiled program. :class:`Scalar` makes one from any s
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 from jax import Array
 from jax.flatten_util import ravel_pytree
+
+from jaxml.records import record, static_field
 
 
 class Evaluation(NamedTuple):
@@ -43,14 +44,13 @@ class Objective(Protocol):
         ...
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("args",), meta_fields=("fun",))
+@record
 class Scalar:
     """``fun(params, *args)``, any scalar function of any pytree of floating-point arrays."""
 
-    stages = 1
-
-    def __init__(self, fun: Callable[..., Array], args: tuple[Any, ...]):
-        self.fun, self.args = fun, args
+    fun: Callable[..., Array] = static_field()
+    args: tuple[Any, ...]
+    stages: ClassVar[int] = 1
 
     def evaluate(self, params: Any, curvature: bool | Array, stage: Any) -> Evaluation:
         """See :class:`Objective`."""
