@@ -1,6 +1,5 @@
 """Generalised linear models: fit, predict, score; the four of a first course by name; least squares in closed form."""
 
-from jaxml.glm.fit import Fit as Fit
 from jaxml.glm.fit import fit as fit
 from jaxml.glm.named import least_squares as least_squares
 from jaxml.glm.named import linear_regression as linear_regression
@@ -12,3 +11,4 @@ from jaxml.glm.predict import predict as predict
 from jaxml.glm.predict import predict_natural as predict_natural
 from jaxml.glm.predict import predict_statistic as predict_statistic
 from jaxml.glm.predict import score as score
+from jaxml.glm.result import Fit as Fit

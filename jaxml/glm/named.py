@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from jaxml import families
 from jaxml.glm.checks import read_rows
-from jaxml.glm.fit import Fit, fit
+from jaxml.glm.fit import fit
+from jaxml.glm.result import Fit
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
 

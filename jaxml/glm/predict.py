@@ -9,7 +9,7 @@ from jaxml.dtypes import as_array, to_compute
 from jaxml.families import functions
 from jaxml.glm.checks import read_rows
 from jaxml.glm.dispersion import weighted_sum
-from jaxml.glm.fit import Fit
+from jaxml.glm.result import Fit
 from jaxml.likelihood import log_likelihood
 from jaxml.links import natural_parameter
 from jaxml.predictors import linear

@@ -1,0 +1,52 @@
+"""What a fit of a generalised linear model returns."""
+
+from jax import Array
+
+from jaxml.families.base import Family
+from jaxml.links import Link
+from jaxml.optimize import Trace
+from jaxml.predictors import Linear
+from jaxml.records import record, static_field
+
+
+@record
+class Fit:
+    """A fitted generalised linear model; every field that is not static is an array, so vmap gives a batch of fits.
+
+    Attributes:
+        params: Linear(weight, bias): weight (d,) or (d, k), bias () or (k,), None without an intercept.
+        status: a code of :class:`jaxml.Status`; ``jaxml.report(fit)`` says it in words.
+        rank: rank of X with the intercept; below the number of columns the answer is the one of minimum norm.
+        steps: accepted steps of the solver.
+        evaluations: evaluations of the objective.
+        value: the objective (per unit of weight, without log b) at the end.
+        gradient_norm: max_j |g_j| / (sum w rms(x_j)) at the last evaluated point.
+        decrement: Newton decrement there: distance to the optimum in standard errors at dispersion 1 (first-order solvers with
+            more than 1,000 parameters: the solver's own measure).
+        log_likelihood: maximised log-likelihood (at the maximum-likelihood dispersion where it is estimated); None for
+            sampling weights and for check='hull'.
+        dispersion: Pearson statistic / (n - rank) where it is estimated, the known one elsewhere, None for a family without.
+        observations: n, the sum of frequency weights or the number of rows with positive weight.
+        trace: objective and gradient norm by step (by epoch for minibatches), or None.
+        family: as given.
+        link: static.
+        weight_kind: static.
+        offset: static, whether the fit had an offset, which ``predict`` then asks for.
+    """
+
+    params: Linear
+    status: Array
+    rank: Array
+    steps: Array
+    evaluations: Array
+    value: Array
+    gradient_norm: Array
+    decrement: Array
+    log_likelihood: Array | None
+    dispersion: Array | None
+    observations: Array
+    trace: Trace | None
+    family: Family
+    link: Link = static_field()
+    weight_kind: str = static_field()
+    offset: bool = static_field()
