@@ -21,10 +21,16 @@ def as_array(value: Any, name: str) -> Any:
     """`value` as a numeric JAX array or a numeric NumPy array (kept on the host until its dtype is settled).
 
     Raises:
-        TypeError: for objects, strings and dates, with the remedy.
+        TypeError: for objects, strings, dates, complex numbers and masked entries, with the remedy.
         ValueError: for ragged nested lists.
     """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            f"{name} is a masked array with masked entries; drop these rows, or give them weight 0 and fill them"
+        )
     if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            raise TypeError(f"{name} has dtype {value.dtype}, but must hold real numbers")
         return value
     try:
         array = np.asarray(value)

@@ -17,6 +17,7 @@ from jaxml import links
 from jaxml.families.base import Family
 from jaxml.families.functions import log_prob
 from jaxml.links import Link, natural_parameter
+from jaxml.rows import column
 
 
 def row_loss(family: Family, link: Link, z: Array, y: Any) -> Array:
@@ -85,7 +86,7 @@ def log_likelihood(
 
 def first_where(on: Array, a: Array) -> Array:
     """Rows of `a` where `on`; the others are replaced by the first row that is on, a harmless valid value."""
-    return jnp.where(on.reshape(on.shape + (1,) * (a.ndim - 1)), a, a[jnp.argmax(on)])
+    return jnp.where(column(on, a), a, a[jnp.argmax(on)])
 
 
 def _same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

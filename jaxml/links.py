@@ -143,6 +143,7 @@ def spans_mean(family: Family, link: Link) -> bool:
         return link in (logit, probit, cloglog) or is_canonical(family, link)
     return (
         family.space == "positive"
+        and family.counts  # a positive real y is never on the boundary
         and family.mean_bounds[0] == 0
         and (link is log or (link is canonical and family.canonical_link == "log"))
     )
@@ -156,4 +157,4 @@ def domain(family: Family, link: Link) -> tuple[float, float]:
         return -math.inf, math.inf
     with jax.ensure_compile_time_eval():
         ends = sorted(float(link.forward(jnp.asarray(bound))) for bound in family.mean_bounds)
-    return (ends[0], ends[1]) if not any(map(math.isnan, ends)) else (-math.inf, math.inf)
+    return (ends[0], ends[1]) if ends[0] < ends[1] else (-math.inf, math.inf)

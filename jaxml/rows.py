@@ -26,3 +26,8 @@ class Rows(NamedTuple):
     def block(self, start: Any, size: int) -> "Rows":
         """`size` rows from `start` on."""
         return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, size), self)
+
+
+def column(v: Array, a: Array) -> Array:
+    """A vector over the rows with trailing axes of size 1, so that it broadcasts against the leaf `a`."""
+    return v.reshape(v.shape + (1,) * (a.ndim - 1))

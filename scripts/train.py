@@ -15,7 +15,11 @@ Needs ``pip install 'jaxml-learn[scripts]'``; ``--help`` lists all options.
 """
 
 import argparse
+import io
+import os
+import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -40,9 +44,14 @@ CONVERGED, NOT_CONVERGED, REFUSED = 0, 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parse(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to lose a fit
     try:
         return _predict(options) if options.load else _train(options)
-    except (DataError, ImportError, OSError) as error:
+    except BrokenPipeError:  # the reader of the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CONVERGED
+    except (DataError, ImportError, MemoryError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return REFUSED
 
@@ -50,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     table = load_table(options.data, labels=options.labels)
+    folder = _folder(options.output or f"runs/{table.name}")
     with jax.enable_x64(options.x64):
         problem = make_problem(table, options)
         load_seconds = time.perf_counter() - start
@@ -58,17 +68,27 @@ def _train(options: argparse.Namespace) -> int:
         model = {which: evaluate(fitted.fit, problem, rows) for which, rows in sets.items()}
         null = {which: evaluate(fitted.null, problem, fitted.null_rows(rows)) for which, rows in sets.items()}
         scores = {which: compare(model[which], null[which], problem) for which in sets}
+        # What took time to make is saved before anything is printed: a closed pipe must not lose it.
+        save_model(folder / "model.npz", fitted.fit, problem, options)
+        write_metrics(folder / "metrics.json", fitted, problem, scores, options, load_seconds)
+        _draw(folder / "picture.png", fitted.fit, model, problem, table.name, options)
         console = Console()
         print_fit(console, fitted, problem, options)
         print_scores(console, scores)
         print_status(console, fitted, load_seconds)
-        folder = Path(options.output or f"runs/{table.name}")
-        folder.mkdir(parents=True, exist_ok=True)
-        save_model(folder / "model.npz", fitted.fit, problem, options)
-        write_metrics(folder / "metrics.json", fitted, problem, scores, options, load_seconds)
-        _draw(folder / "picture.png", fitted.fit, model, problem, table.name, options)
         print_facts(console, {"saved": f"{folder}/model.npz, metrics.json, picture.png"})
     return _exit_code(Status(int(fitted.fit.status)), options)
+
+
+def _folder(name: str) -> Path:
+    """The folder of the fit, made before the work starts, since it may not be possible."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise DataError(f"cannot write to the folder {folder}: {error.strerror}") from None
 
 
 def _draw(path: Path, fit: Any, model: dict[str, Evaluation], problem: Problem, name: str, options: Any) -> None:
@@ -93,4 +113,5 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a compiled loop would hold Ctrl-C until its end
     sys.exit(main())

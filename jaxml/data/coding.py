@@ -15,6 +15,8 @@ from numpy.typing import DTypeLike
 
 from jaxml.data.table import DataError, is_missing, is_text, listing, row_names
 
+_MOST_BYTES = 1 << 34
+
 
 @dataclass(frozen=True)
 class Code:
@@ -90,6 +92,13 @@ def design_matrix(
         coding = learn_coding(columns, categorical=categorical, levels=levels, intercept=intercept)
     names = [name for code in coding for name in code.names]
     rows = len(next(iter(columns.values()))) if columns else 0
+    size = rows * len(names) * np.dtype(dtype).itemsize
+    if size > _MOST_BYTES:
+        widest = max(coding, key=lambda code: code.width)
+        raise DataError(
+            f"the design matrix of {rows} rows and {len(names)} columns would take {size / 2**30:.0f} GiB; column {widest.name!r}"
+            f" alone makes {widest.width} columns"
+        )
     X = np.empty((rows, len(names)), dtype)
     start = 0
     for code in coding:

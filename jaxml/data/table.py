@@ -5,6 +5,7 @@ object array of ``str``, None where a value is missing. A column may have more t
 have; it is then one column by name and many by number.
 """
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -46,7 +47,9 @@ class Table:
     def column(self, name: str) -> np.ndarray:
         """One column by name; an unknown name is an error that lists what there is."""
         if name not in self.columns:
-            raise DataError(f"no column {name!r} in {self.name}; it has {listing(self.columns)}")
+            close = difflib.get_close_matches(name, self.columns, n=3)
+            hint = f"close are {listing(close)}" if close else f"it has {listing(map(repr, self.columns))}"
+            raise DataError(f"no column {name!r} in {self.name}; {hint}")
         return self.columns[name]
 
     def select(self, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -74,6 +74,10 @@ class Family:
         """Whether y is a possible observation (boolean, one per observation)."""
         raise NotImplementedError(f"{type(self).__name__} must define support(y)")
 
+    def parameters_valid(self) -> Any:
+        """Whether the fields that all rows share (a variance, a size) are possible values."""
+        return True
+
     # -- what autodiff cannot give ---------------------------------------------------------------------------------
     def hull(self, y: Any) -> Array:
         """Whether T(y) lies in the closed convex hull of the support, all that quasi-likelihood asks."""

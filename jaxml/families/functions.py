@@ -12,6 +12,7 @@ All functions take batches and broadcast; families with trials (Binomial, Multin
 Source: Barndorff-Nielsen (1978), *Information and Exponential Families*; McCullagh & Nelder (1989), chapter 2.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -111,7 +112,7 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
     Raises:
         TypeError: for families whose likelihood is unbounded at a single observation (two free parameters).
     """
-    if not _defines(family, "conjugate"):
+    if not _defines(family, "conjugate") and family.natural_size is not None:
         raise TypeError(
             f"{type(family).__name__} has no deviance: with a parameter vector of its own for each observation its likelihood is"
             " unbounded. Compare models by log-likelihood instead."
@@ -119,7 +120,7 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
     family, eta, y = _door(family, eta, y)
     m, t, far = family.trials(y), family.unit_statistic(y), _direct_deviance(family, eta, y) / 2
     t = jnp.asarray(t, eta.dtype)
-    half = jnp.maximum(far, 0) if not _defines(family, "natural") else _bregman(family, family.natural(t), eta, far, m)
+    half = _bregman(family, natural(family, t), eta, far, m)
     return with_derivative_of(_direct_deviance, 2 * half, family, eta, y)
 
 
@@ -158,7 +159,7 @@ def sample(family: Family, eta: ArrayLike, key: Array, shape: tuple[int, ...] = 
         raise TypeError(f"shape must be a tuple of ints, got {shape!r}")
     family, eta, trials = _door(family, eta, trials)
     _scale(family, trials, 0)
-    return family.sample(key, eta, shape, trials)
+    return _sample(family, key, eta, shape, trials)
 
 
 def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
@@ -214,6 +215,11 @@ def _without_idle_rows(y: Any, t: Array, w: Array) -> Any:
     return jax.tree.map(lambda v: jnp.where(idle.reshape((-1,) + (1,) * (v.ndim - 1)), v[first], v), y)
 
 
+@partial(jax.jit, static_argnames="shape")  # rejection loops would be compiled anew by each eager call
+def _sample(family: Family, key: Array, eta: Array, shape: tuple[int, ...], trials: Any) -> Any:
+    return family.sample(key, eta, shape, trials)
+
+
 def _defines(family: Family, name: str) -> bool:
     return getattr(type(family), name) is not getattr(Family, name)
 
@@ -238,7 +244,15 @@ def _direct_log_prob(family: Family, eta: Array, y: Any) -> Array:
 
 def _direct_deviance(family: Family, eta: Array, y: Any) -> Array:
     t = jnp.asarray(family.unit_statistic(y), eta.dtype)
-    return 2 * (special.product(family.trials(y), family.conjugate(t)) + family.loss(eta, y))
+    return 2 * (special.product(family.trials(y), _conjugate(family, t)) + family.loss(eta, y))
+
+
+def _conjugate(family: Family, t: Array) -> Array:
+    """a*(t), by the eta whose mean is t where the family has no closed form."""
+    if _defines(family, "conjugate"):
+        return family.conjugate(t)
+    eta = natural(family, t)
+    return family.inner(eta, t) - family.log_partition(eta)
 
 
 def _direct_divergence(family: Family, p: Array, q: Array) -> Array:

@@ -87,6 +87,9 @@ class Gamma(Exponential):
     def estimates_dispersion(self):
         return self.shape is None
 
+    def parameters_valid(self):
+        return True if self.shape is None else (self.shape > 0) & jnp.isfinite(self.shape)
+
     def with_dispersion(self, phi):
         return Gamma(shape=1 / phi)
 
@@ -196,6 +199,7 @@ def digamma_gap(k: Array) -> Array:
 
 
 @jax.custom_jvp
+@jax.jit  # the loop would be compiled anew by each eager call
 def shape_from_gap(gap: Array) -> Array:
     """The k with ``log k - psi(k) = gap``: Minka's approximation (2002), then Newton's method on the logarithms of both sides."""
     positive = gap > 0

@@ -92,6 +92,9 @@ class NegativeBinomial(Family):
     space = "positive"
     default_link = "log"
 
+    def parameters_valid(self):
+        return (self.r > 0) & jnp.isfinite(self.r)
+
     def log_partition(self, eta):
         inside = eta < 0
         return jnp.where(inside, -self.r * special.log1mexp(jnp.where(inside, eta, -1)), jnp.inf)

@@ -38,6 +38,9 @@ class InverseGaussian(Family):
     def estimates_dispersion(self):
         return self.shape is None
 
+    def parameters_valid(self):
+        return True if self.shape is None else (self.shape > 0) & jnp.isfinite(self.shape)
+
     def with_dispersion(self, phi):
         return InverseGaussian(shape=1 / phi)
 

@@ -86,7 +86,7 @@ class MultivariateNormal(Family):
         """z = (mean, lower triangle of L by rows), P = L L', with the logarithms of the diagonal of L."""
         lower = self._lower(z[..., self.dimension :])
         diagonal = jnp.eye(self.dimension, dtype=bool)
-        root = jnp.where(diagonal, jnp.exp(lower), lower)
+        root = jnp.where(diagonal, jnp.exp(jnp.where(diagonal, lower, 0)), lower)
         precision = _multiply(root, _transpose(root))
         return self._join(_apply(precision, z[..., : self.dimension]), precision)
 

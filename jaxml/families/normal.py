@@ -38,6 +38,9 @@ class Normal(Family):
     def estimates_dispersion(self):
         return self.variance is None
 
+    def parameters_valid(self):
+        return True if self.variance is None else (self.variance > 0) & jnp.isfinite(self.variance)
+
     def with_dispersion(self, phi):
         return Normal(variance=phi)
 

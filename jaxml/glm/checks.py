@@ -34,12 +34,12 @@ def read_rows(family: Family, X: Any, y: Any, weights: Any, offset: Any) -> Rows
     n = X.shape[0]
     if n == 0:
         raise ValueError(f"X has no rows (shape {X.shape})")
-    y = _read_y(family, y, n)
+    if weights is not None:
+        weights = _shaped(as_array(weights, "weights"), "weights", ((n,),))
+    y = _read_y(family, y, n, weights)
     dtype = compute_dtype(X, *(y if isinstance(y, tuple) else (y,)))
     k = family.natural_size
     shapes = ((n,),) if k is None else ((n,), (n, k))
-    if weights is not None:
-        weights = _shaped(as_array(weights, "weights"), "weights", ((n,),))
     if offset is not None:
         offset = _shaped(as_array(offset, "offset"), "offset", shapes[-1:])
     cast = lambda a, name: None if a is None else to_compute(a, dtype, name, exact=name == "y" and family.counts)
@@ -50,12 +50,13 @@ def read_rows(family: Family, X: Any, y: Any, weights: Any, offset: Any) -> Rows
     return Rows(cast(X, "X"), y, cast(weights, "weights"), cast(offset, "offset"))
 
 
-def _read_y(family: Family, y: Any, n: int) -> Any:
+def _read_y(family: Family, y: Any, n: int, weights: Any) -> Any:
     name = type(family).__name__
     if family.has_trials and family.natural_size is None:
         if not isinstance(y, tuple | list) or len(y) != 2:
             raise ValueError(f"y of {name} must be the pair (successes, trials), each of shape ({n},)")
-        return tuple(_shaped(as_array(a, f"y[{i}]"), f"y[{i}]", ((n,),)) for i, a in enumerate(y))
+        parts = (_shaped(as_array(a, f"y[{i}]"), f"y[{i}]", ((n,),)) for i, a in enumerate(y))
+        return tuple(_without_idle_rows(a, weights) for a in parts)
     y = as_array(y, "y")
     if family.observation_ndim == 0:
         hint = "; pass class labels 0..K-1, not one-hot rows" if family.labels and y.ndim == 2 else ""
@@ -64,6 +65,7 @@ def _read_y(family: Family, y: Any, n: int) -> Any:
         raise ValueError(f"y has shape {y.shape}, but {name} with X of {n} rows needs ({n}, k)")
     elif jax.eval_shape(family.statistic, jax.ShapeDtypeStruct(y.shape, jnp.float32)).shape[1] != family.natural_size:
         raise ValueError(f"y has shape {y.shape}, whose {y.shape[1]} columns do not fit {family}")
+    y = _without_idle_rows(y, weights)
     if family.labels and not (
         y.dtype.kind in "biu" if isinstance(y, np.ndarray) else not jnp.issubdtype(y.dtype, jnp.floating)
     ):
@@ -83,6 +85,16 @@ def _read_y(family: Family, y: Any, n: int) -> Any:
     return y
 
 
+def _without_idle_rows(y: Any, weights: Any) -> Any:
+    """On the host, rows of weight 0 replaced by one that counts: what they hold must not be refused, nor overflow a cast."""
+    if any(isinstance(a, jax.core.Tracer) for a in (y, weights)) or weights is None or not isinstance(y, np.ndarray):
+        return y
+    idle = np.asarray(weights) == 0
+    if not idle.any() or idle.all():
+        return y
+    return np.where(idle.reshape((-1,) + (1,) * (y.ndim - 1)), y[np.argmin(idle)], y)
+
+
 def _shaped(array: Any, name: str, shapes: tuple[tuple[int, ...], ...], hint: str = "") -> Any:
     if array.shape not in shapes:
         raise ValueError(
@@ -97,6 +109,21 @@ def check_options(weight_kind: str, check: Any) -> None:
         raise ValueError(f"weight_kind={weight_kind!r} is not known; use one of {WEIGHT_KINDS}")
     if check not in CHECKS:
         raise ValueError(f"check={check!r} is not known; use one of {CHECKS}")
+
+
+def check_family(family: Any) -> None:
+    """Refuse what is no family, and a family that is no law."""
+    if not isinstance(family, Family):
+        name = family.__name__ if isinstance(family, type) else "Bernoulli"
+        raise TypeError(f"family must be a family of jaxml.families, as families.{name}(), got {family!r}")
+    if family.redundant and family.natural_size < 2:
+        raise ValueError(f"{family} has fewer than two classes: there is nothing to tell apart")
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(family)):
+        return
+    with jax.ensure_compile_time_eval():
+        valid = bool(np.all(jax.tree.map(np.asarray, family).parameters_valid()))
+    if not valid:
+        raise ValueError(f"{family} is no law: its parameters must be positive and finite")
 
 
 def check_values(family: Family, rows: Rows, check: str) -> None:

@@ -34,15 +34,23 @@ def weighted_sum(weights: Array | None, values: Array) -> Array:
 
 
 def pearson(family: Family, rows: Rows, eta: Array) -> Array:
-    """sum_i w_i (y_i - mu_i)^2 / (m_i V(mu_i)), V the variance at dispersion 1; scalar statistics, Categorical and Multinomial."""
+    """sum_i w_i (y_i - mu_i)^2 / (m_i V(mu_i)), V the variance at dispersion 1; scalar statistics, Categorical and Multinomial.
+
+    Rows without trials have nothing to say.
+    """
     m = family.trials(rows.y)
+    if family.has_trials:
+        some = m > 0
+        m = jnp.where(some, m, 1)
     if family.natural_size is None:
         mean = jax.jvp(family.log_partition, (eta,), (jnp.ones_like(eta),))[1]
         residual = jnp.square(family.statistic(rows.y) - m * mean) / (m * hessian(family, eta))
+        residual = jnp.where(some, residual, 0) if family.has_trials else residual
         return weighted_sum(rows.weights, residual)
     mean = jax.vmap(jax.grad(family.log_partition))(eta)
     expected = mean * (m if isinstance(m, int) else m[:, None])
     residual = jnp.sum(jnp.square(family.statistic(rows.y) - expected) / expected, axis=-1)
+    residual = jnp.where(some, residual, 0) if family.has_trials else residual
     return weighted_sum(rows.weights, residual)
 
 

@@ -6,7 +6,7 @@ and gives the answer back in the user's coordinates.
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,15 @@ from jax.flatten_util import ravel_pytree
 from jaxml import links
 from jaxml.chunks import in_chunks
 from jaxml.families.base import Family
+from jaxml.families.functions import natural
 from jaxml.glm import dispersion
-from jaxml.glm.objective import GLMObjective
+from jaxml.glm.objective import GLMObjective, flat_directions, penalty_table
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.separation import runs_away
 from jaxml.glm.start import starting_point
 from jaxml.glm.survey import Survey
+from jaxml.likelihood import first_where
 from jaxml.links import Link
 from jaxml.optimize import LBFGS, Newton, Result, Trace, driver
 from jaxml.optimize.implicit import attach
@@ -30,7 +32,8 @@ from jaxml.optimize.minimize import descend_in_batches, tolerance
 from jaxml.optimize.newton import inverse_root
 from jaxml.predictors import Linear
 from jaxml.records import record
-from jaxml.rows import Rows
+from jaxml.rows import Rows, column
+from jaxml.special import with_derivative_of
 from jaxml.status import Status
 
 _DENSE = 1000  # parameters up to which a first-order solver's end point is judged by the whole Hessian
@@ -55,36 +58,44 @@ def compiled_fit(
     """Everything of :func:`jaxml.glm.fit` that runs on the device; the arguments have been read, cast and surveyed."""
     intercept = l2.bias is not None
     frozen, still = lax.stop_gradient((family, rows, l2)), lax.stop_gradient(facts)
-    # A penalty on the bias means the user's bias, not that of centred columns.
-    centred_columns = jnp.isfinite(still.mean) & ~jnp.any(l2.bias > 0) if intercept else False
-    center = jnp.where(centred_columns, still.mean, 0)
-    objective = _objective_class(family, link)(*frozen[:2], center, frozen[2], still.total, 1, link, block)
-    start = (
-        starting_point(objective, still, intercept) if init is None else _to_centred(lax.stop_gradient(init), center)
-    )
+    # A penalty on the bias means the user's bias, not that of centred columns and offsets.
+    free_bias = ~jnp.any(l2.bias > 0) if intercept else jnp.asarray(False)
+    frame = _Frame(*(jnp.where(free_bias & jnp.isfinite(a), a, 0) for a in (still.mean, still.offset)))
+    moved = frame.shift(frozen[1])
+    objective = GLMObjective(frozen[0], moved, frame.center, frozen[2], still.total, 1, link, block)
+    if _may_separate(family, link):
+        size = still.weight * jnp.sum(jnp.square(still.rms) - jnp.square(frame.center), initial=intercept)
+        objective = _Separable(**vars(objective), size=size)
+    start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
     if family.redundant:  # steps keep the sum over the classes, so the start decides it
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
+    unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
-    def search(objective: GLMObjective, start: Linear, solver: Any) -> tuple[Result, driver.Point, Rank]:
-        result, point = _solve(objective, start, solver, trace)
-        return result, point, design_rank(objective.rows, objective.center, intercept, full_rank, result.status)
+    def search(objective: GLMObjective, start: Linear, solver: Any, unit: Array) -> tuple[Result, driver.Point, Rank]:
+        table = penalty_table(family, objective.l2)
+        rank = design_rank(objective.rows, objective.center, table, intercept, full_rank)
+        objective = replace(objective, flat=flat_directions(rank.null, objective.l2, family))
+        return *_solve(objective, start, solver, unit, trace), rank
 
-    result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver))
-    centred = minimum_norm(rank, result.params)
-    params = _differentiable(centred, family, rows, l2, center, rank, link)
+    result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit)
+    centred = jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, 0), minimum_norm(rank, result.params))
+    value = lax.stop_gradient(result.value) / still.total
+    params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link)
 
+    judged = isinstance(solver, Newton) or point.x.size <= _DENSE or solver.tol is not None
+    gradient_norm = _relative_gradient(ravel_pytree(start)[1](point.gradient), frame.center, still)
     n = dispersion.observations(rows, weight_kind)
     likelihood, phi = _likelihood(family, rows, params, facts, rank, n, link, weight_kind, hull)
     total = still.total
     return Fit(
         params=params,
-        status=_status(result, still),
+        status=_status(result, gradient_norm, still, judged),
         rank=rank.rank,
         steps=result.steps,
         evaluations=result.evaluations,
-        value=result.value / total,
-        gradient_norm=_relative_gradient(ravel_pytree(start)[1](point.gradient), center, still),
-        decrement=result.decrement,
+        value=value,
+        gradient_norm=gradient_norm,
+        decrement=result.decrement / unit,
         log_likelihood=likelihood,
         dispersion=phi,
         observations=n,
@@ -98,32 +109,75 @@ def compiled_fit(
 
 @record
 class _Separable(GLMObjective):
-    """A GLM objective that may fall for ever along a direction, and can prove it."""
+    """A GLM objective that may fall for ever along a direction, and can prove it.
+
+    Attributes:
+        size: the trace of the Hessian were the curvature of each row 1.
+    """
+
+    size: Any = None
 
     def unbounded(self, params: Linear, step: Linear) -> Array:
+        """See :func:`jaxml.glm.separation.runs_away`."""
         return runs_away(self, params, step)
 
-
-def _objective_class(family: Family, link: Link) -> type[GLMObjective]:
-    return _Separable if family.redundant or links.spans_mean(family, link) else GLMObjective
-
-
-def _to_centred(params: Linear, center: Array) -> Linear:
-    return params if params.bias is None else params._replace(bias=params.bias + center @ params.weight)
+    def faint(self, hessian: Array) -> Array:
+        """Whether hardly any row still has curvature, as after a long way along a direction of separation."""
+        return jnp.trace(hessian) < 1e-6 * self.scale * self.size
 
 
-def _from_centred(params: Linear, center: Array) -> Linear:
-    return params if params.bias is None else params._replace(bias=params.bias - center @ params.weight)
+def _may_separate(family: Family, link: Link) -> bool:
+    return family.redundant or links.spans_mean(family, link)
 
 
-def _solve(objective: GLMObjective, start: Linear, solver: Any, trace: bool) -> tuple[Result, driver.Point]:
+class _Frame(NamedTuple):
+    """The coordinates of the search: columns centred, and the mean of the offset moved from it into the bias."""
+
+    center: Array
+    level: Array
+
+    def shift(self, rows: Rows) -> Rows:
+        """Rows with the offset of the search."""
+        return rows if rows.offset is None else rows._replace(offset=rows.offset - self.level)
+
+    def enter(self, params: Linear) -> Linear:
+        """From the user's coordinates."""
+        return self._move(params, 1)
+
+    def leave(self, params: Linear) -> Linear:
+        """To the user's coordinates."""
+        return self._move(params, -1)
+
+    def _move(self, params: Linear, sign: int) -> Linear:
+        if params.bias is None:
+            return params
+        return params._replace(bias=params.bias + sign * (self.center @ params.weight + self.level))
+
+
+def _unit(family: Family, rows: Rows, facts: Survey, link: Link, weight_kind: str) -> Array:
+    """The standard error that decrements are measured in: 1, but free of the unit of y where the dispersion is estimated (that
+    of the model of an intercept alone serves), and of that of the weights where they are not frequencies."""
+    n = dispersion.observations(rows, weight_kind)
+    if not family.estimates_dispersion:
+        return jnp.sqrt(facts.weight / n) if weight_kind != "frequency" else jnp.ones((), rows.X.dtype)
+    spare = jax.tree.map(lambda a: a if rows.weights is None else first_where(rows.weights > 0, a), rows)
+    eta = jnp.broadcast_to(natural(family, facts.statistic), spare.X.shape[:1])
+    phi = dispersion.pearson(family, spare._replace(weights=rows.weights), eta) / n
+    return jnp.sqrt(jnp.where(jnp.isfinite(phi) & (phi > 0), phi, 1))
+
+
+def _solve(
+    objective: GLMObjective, start: Linear, solver: Any, unit: Array, trace: bool
+) -> tuple[Result, driver.Point]:
     """Run the solver; value and gradient are those of the summed objective whatever the solver saw."""
-    tol = tolerance(solver.tol, start.weight.dtype)
+    tol = tolerance(solver.tol, start.weight.dtype) * unit
     if isinstance(solver, Newton):
         quadratic = objective.link is links.identity and objective.family.space == "real"
         reuse = solver.reuse if solver.reuse is not None else False
         sampled = replace(objective, sample=bool(reuse and objective.block and not quadratic))
-        return driver.minimize(sampled, start, replace(solver, reuse=reuse), tol=tol, trace=trace)
+        return _without_edge(
+            objective, *driver.minimize(sampled, start, replace(solver, reuse=reuse), tol=tol, trace=trace)
+        )
     mean = replace(objective, scale=1 / objective.total)
     if isinstance(solver, LBFGS):
         result, _ = driver.minimize(objective, start, solver, tol=tol / 10, trace=trace)
@@ -131,43 +185,69 @@ def _solve(objective: GLMObjective, start: Linear, solver: Any, trace: bool) -> 
         full = lambda params: mean.evaluate(params, False, 0)[:2]
         result = descend_in_batches(objective.batch, full, start, solver, objective.rows.n, trace)
     else:
-        result, _ = driver.minimize(
-            mean, start, solver, tol=tol / 100 if solver.tol is None else solver.tol, trace=trace
-        )
-    return _judge(objective, result, solver, tol)
+        rough = tolerance(None, start.weight.dtype) / 100
+        result, _ = driver.minimize(mean, start, solver, tol=rough if solver.tol is None else solver.tol, trace=trace)
+    return _without_edge(objective, *_judge(objective, result, solver, tol))
+
+
+def _without_edge(objective: GLMObjective, result: Result, point: driver.Point) -> tuple[Result, driver.Point]:
+    """At a maximum on the edge of the domain the curvature is infinite and the decrement 0, but the gradient is not."""
+    low, high = links.domain(objective.family, objective.link)
+    if objective.family.natural_size is not None or (low == -jnp.inf and high == jnp.inf):
+        return result, point
+    gross = ravel_pytree(objective.gross_gradient(ravel_pytree(result.params)[1](point.x)))[0]
+    edge = (result.status == int(Status.CONVERGED)) & jnp.any(jnp.abs(point.gradient) > 1e-3 * gross)
+    return result._replace(status=jnp.where(edge, int(Status.BOUNDARY), result.status).astype(jnp.int32)), point
 
 
 def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tuple[Result, driver.Point]:
-    """A first-order solver's end point, judged by the Newton decrement as every fit is, up to a thousand parameters."""
-    if sum(a.size for a in jax.tree.leaves(result.params)) > _DENSE:
+    """The end point of a solver without curvature, judged by the Newton decrement as every fit is, up to a thousand parameters.
+
+    Where L-BFGS converged by its own approximate curvature, up to three Newton steps carry it over the rest of the way.
+    """
+    x, unravel = ravel_pytree(result.params)
+    if x.size > _DENSE:
         ev = objective.evaluate(result.params, False, 0)
+        return result._replace(value=ev.value), driver.Point(x, ev.value, ravel_pytree(ev.gradient)[0])
+    ended = result.status == int(Status.CONVERGED)
+    refine = ended if isinstance(solver, LBFGS) else jnp.asarray(False)
+
+    def look(carry: Any) -> Any:
+        point, step, _, trips, _ = carry
+        x = point.x + step
+        ev = objective.evaluate(unravel(x), True, jnp.zeros((), jnp.int32))
         g = ravel_pytree(ev.gradient)[0]
-        return result._replace(value=ev.value), driver.Point(ravel_pytree(result.params)[0], ev.value, g)
-    ev = objective.evaluate(result.params, True, jnp.zeros((), jnp.int32))
-    g = ravel_pytree(ev.gradient)[0]
-    decrement = jnp.linalg.norm(inverse_root(ev.hessian, ev.scoring, g).T @ g)
-    near = decrement <= (100 * tol if solver.tol is None else jnp.maximum(100 * tol, decrement * (result.status == 0)))
-    near |= driver.below_rounding(decrement, ev.value, jnp.finfo(g.dtype).eps)
-    ended = jnp.where(result.status == int(Status.CONVERGED), int(Status.STEP_LIMIT), result.status)
-    status = jnp.where(near, int(Status.CONVERGED), ended)
+        root, _ = inverse_root(ev.hessian, ev.scoring, g, lambda: objective.root(unravel(x), ev.hessian))
+        half = root.T @ g
+        decrement = jnp.linalg.norm(half)
+        more = refine & (decrement > tol) & (decrement < 1) & (trips < 3)
+        return driver.Point(x, ev.value, g), -root @ half, decrement, trips + 1, more
+
+    zero = jnp.zeros((), x.dtype)
+    start = driver.Point(x, zero, jnp.zeros_like(x)), jnp.zeros_like(x), zero, 0, jnp.asarray(True)
+    point, step, decrement, _, _ = lax.while_loop(lambda c: c[-1], look, start)
+    near = decrement <= 100 * tol
+    if solver.tol is not None and not isinstance(solver, LBFGS):
+        near |= ended  # by the user's own tolerance on the gradient
+    status = jnp.where(near, int(Status.CONVERGED), jnp.where(ended, int(Status.STEP_LIMIT), result.status))
     if isinstance(objective, _Separable):
-        unravel = ravel_pytree(result.params)[1]
-        newton = unravel(-inverse_root(ev.hessian, ev.scoring, g) @ (inverse_root(ev.hessian, ev.scoring, g).T @ g))
-        away = lax.cond(near, lambda: jnp.asarray(False), lambda: objective.unbounded(result.params, newton))
-        status = jnp.where(away, int(Status.SEPARATED), status)
-    trace = (
-        result.trace
-        if result.trace is None or isinstance(solver, LBFGS)
-        else Trace(*(a * objective.total for a in result.trace))
+        away = objective.unbounded(unravel(point.x), unravel(step))
+        status = jnp.where(away & jnp.isfinite(decrement), int(Status.SEPARATED), status)
+    trace = result.trace
+    if trace is not None and not isinstance(solver, LBFGS):
+        trace = Trace(*(a * objective.total for a in trace))
+    result = result._replace(
+        params=unravel(point.x), value=point.value, decrement=decrement, status=status.astype(jnp.int32), trace=trace
     )
-    result = result._replace(value=ev.value, decrement=decrement, status=status.astype(jnp.int32), trace=trace)
-    return result, driver.Point(ravel_pytree(result.params)[0], ev.value, g)
+    return result, point
 
 
-def _status(result: Result, facts: Survey) -> Array:
+def _status(result: Result, gradient_norm: Array, facts: Survey, judged: bool) -> Array:
     """The solver's status; non-finite where the survey saw bad values, infeasible where good ones have no loss at the start."""
     at_start = (result.status == int(Status.NON_FINITE)) & (result.evaluations == 1)
     status = jnp.where(at_start, int(Status.INFEASIBLE), result.status)
+    if not judged:  # many parameters, a first-order solver and no tolerance of the user's
+        status = jnp.where((status == 0) & (gradient_norm > 1e-5), int(Status.STEP_LIMIT), status)
     return jnp.where(facts.ok, status, int(Status.NON_FINITE)).astype(jnp.int32)
 
 
@@ -181,38 +261,34 @@ def _relative_gradient(gradient: Linear, center: Array, facts: Survey) -> Array:
 
 
 def _differentiable(
-    centred: Linear, family: Family, rows: Rows, l2: Linear, center: Array, rank: Rank, link: Link
-) -> Linear:
-    """The params in the user's coordinates with the derivatives of the minimiser; see :mod:`jaxml.optimize.implicit`."""
+    centred: Linear, value: Array, family: Family, rows: Rows, l2: Linear, frame: _Frame, rank: Rank, link: Link
+) -> tuple[Linear, Array]:
+    """The params in the user's coordinates and the mean objective, with the derivatives of the minimiser and of the minimum;
+    see :mod:`jaxml.optimize.implicit`."""
     x, unravel = ravel_pytree(centred)
-    k = 1 if family.natural_size is None else family.natural_size
-    data = (family, rows, l2, center, jnp.kron(rank.extended, jnp.eye(k, dtype=x.dtype)))
+    data = (family, rows, l2, frame, rank.null)
 
-    def rebuild(data: Any) -> tuple[GLMObjective, Array]:
-        family, rows, l2, center, flat = data
+    def rebuild(data: Any) -> GLMObjective:
+        family, rows, l2, frame, null = data
         w = jnp.ones(rows.n, x.dtype) if rows.weights is None else rows.weights
         m = family.trials(
-            rows.y if rows.weights is None else jax.tree.map(lambda a: jnp.where(_column(w > 0, a), a, 0), rows.y)
+            rows.y if rows.weights is None else jax.tree.map(lambda a: jnp.where(column(w > 0, a), a, 0), rows.y)
         )
-        return GLMObjective(family, rows, center, l2, jnp.sum(w * m), 1, link), flat
+        flat = flat_directions(null, l2, family)
+        return GLMObjective(family, frame.shift(rows), frame.center, l2, jnp.sum(w * m), 1, link, flat=flat)
 
-    def total(x: Array, data: Any) -> Array:
-        objective, _ = rebuild(data)
-        params = unravel(x)
+    def mean(x: Array, data: Any) -> Array:
+        objective, params = rebuild(data), unravel(x)
         penalty = sum(jnp.sum(p * jnp.square(a)) for p, a in zip(objective.l2, params, strict=True) if a is not None)
-        return objective.loss(params) + objective.total / 2 * penalty
+        return objective.loss(params) / objective.total + penalty / 2
 
     def hessian(x: Array, data: Any) -> Array:
-        objective, flat = rebuild(data)
-        matrix = objective.curvature(unravel(x))
-        return matrix + flat * lax.stop_gradient(jnp.trace(matrix) / len(matrix))
+        objective = rebuild(data)
+        return objective.curvature(unravel(x)) / objective.total
 
-    attached = unravel(attach(jax.grad(total), hessian, lax.stop_gradient(x), data))
-    return _from_centred(attached, center)
-
-
-def _column(on: Array, a: Array) -> Array:
-    return on.reshape(on.shape + (1,) * (a.ndim - 1))
+    attached = attach(jax.grad(mean), hessian, lax.stop_gradient(x), data)
+    value = with_derivative_of(mean, value, attached, data)
+    return frame.leave(unravel(attached)), value
 
 
 def _likelihood(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxml import links
 from jaxml.families.base import Family
-from jaxml.glm.checks import check_options, check_values, read_rows
+from jaxml.glm.checks import check_family, check_options, check_values, read_rows
 from jaxml.glm.engine import compiled_fit
 from jaxml.glm.result import Fit
 from jaxml.glm.survey import survey
@@ -80,8 +80,11 @@ def fit(
         0.706
     """
     check_options(weight_kind, check)
+    check_family(family)
     link = links.resolve(family, link)
     rows = read_rows(family, X, y, weights, offset)
+    if not intercept and not rows.X.shape[1]:
+        raise ValueError("X has no columns and intercept=False leaves no parameter to fit")
     family, l2, init = _cast(family, rows, l2, init, intercept)
     if solver is not None and not isinstance(solver, Newton | LBFGS | GradientDescent | SGD | Optax):
         raise TypeError(
@@ -118,11 +121,12 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
     on_weight = jnp.asarray(pair.weight, dtype)
     if on_weight.ndim == 1 and len(shape) == 2:
         on_weight = on_weight[:, None]
-    try:
-        on_weight = jnp.broadcast_to(on_weight, shape)
-        on_bias = jnp.broadcast_to(jnp.asarray(0.0 if pair.bias is None else pair.bias, dtype), k)
-    except ValueError:
-        raise ValueError(f"l2 has shape {jnp.shape(pair.weight)}, expected () or {shape[:1]} or {shape}") from None
+    on_bias = jnp.asarray(0.0 if pair.bias is None else pair.bias, dtype)
+    if jnp.shape(pair.weight) not in ((), shape[:1], shape):
+        raise ValueError(f"l2 has shape {jnp.shape(pair.weight)}, expected () or {shape[:1]} or {shape}")
+    if on_bias.shape not in ((), k):
+        raise ValueError(f"l2.bias has shape {on_bias.shape}, expected () or {k}")
+    on_weight, on_bias = jnp.broadcast_to(on_weight, shape), jnp.broadcast_to(on_bias, k)
     for a in (on_weight, on_bias):
         if not isinstance(a, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(a) & (a >= 0))):
             raise ValueError(f"l2 must be finite and not negative, got {l2}")
@@ -133,6 +137,9 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
             raise ValueError(
                 f"init.weight and init.bias must have shapes {shape} and {k}, got {jax.tree.map(jnp.shape, init)}"
             )
+        for a in jax.tree.leaves(init):
+            if not isinstance(a, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(jnp.asarray(a)))):
+                raise ValueError(f"init must be finite, got {init}")
         init = Linear(jnp.asarray(init.weight, dtype), jnp.asarray(init.bias, dtype) if intercept else None)
     return family, Linear(on_weight, on_bias if intercept else None), init
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxml import families
 from jaxml.glm.checks import read_rows
 from jaxml.glm.fit import fit
+from jaxml.glm.objective import with_ones
 from jaxml.glm.result import Fit
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
@@ -97,7 +98,7 @@ def least_squares(X: Any, y: Any, *, intercept: bool = True) -> Linear:
 
 
 def _with_ones(rows: Rows, intercept: bool) -> jax.Array:
-    return jnp.append(rows.X, jnp.ones((rows.n, 1), rows.X.dtype), axis=1) if intercept else rows.X
+    return with_ones(rows.X) if intercept else rows.X
 
 
 def _split(theta: jax.Array, intercept: bool) -> Linear:

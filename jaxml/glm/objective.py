@@ -14,15 +14,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.scipy.linalg import solve_triangular
 
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
-from jaxml.likelihood import first_where, row_loss
+from jaxml.likelihood import row_loss
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear
 from jaxml.records import record, static_field
-from jaxml.rows import Rows
+from jaxml.rows import Rows, column
 
 _SAMPLE_STRIDE = 10  # stage 0 visits every tenth block
 
@@ -40,6 +41,7 @@ class GLMObjective:
         l2: Linear of penalties with the shapes of params.
         total: N, the sum of weights (times trials).
         scale: the objective is multiplied by this: 1, or 1/N for first-order solvers.
+        flat: (p, p) projector on directions of the params that change nothing (see :func:`flat_directions`), or None.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: static; start on a subsample of the blocks.
@@ -54,6 +56,7 @@ class GLMObjective:
     link: Link = static_field()
     block: int | None = static_field(default=None)
     sample: bool = static_field(default=False)
+    flat: Any = None
 
     @property
     def stages(self) -> int:
@@ -69,14 +72,25 @@ class GLMObjective:
             * sum(jnp.sum(p * jnp.square(a)) for p, a in zip(self.l2, params, strict=True) if a is not None)
         )
         gradient = jax.tree.map(lambda g, p, a: self.scale * (g + self.total * p * a), gradient, self.l2, params)
-        ridge = jnp.concatenate([jnp.ravel(p) for p in jax.tree.leaves(self.l2)]) * self.total
-        hessians = [self.scale * (h + jnp.diag(ridge)) for h in grams]
-        return Evaluation(self.scale * value, gradient, *hessians)
+        return Evaluation(self.scale * value, gradient, *map(self._with_penalty, grams))
+
+    def _with_penalty(self, gram: Array) -> Array:
+        """Curvature of the size of the others along the flat directions makes the Hessian invertible, and leaves the steps,
+        which are orthogonal to these, as they are."""
+        hessian = gram + jnp.diag(self._ridge())
+        hessian = hessian if self.flat is None else hessian + self.flat * (jnp.trace(hessian) / len(hessian))
+        return self.scale * hessian
+
+    def _ridge(self) -> Array:
+        return jnp.concatenate([jnp.ravel(p) for p in jax.tree.leaves(self.l2)]) * self.total
 
     def batch(self, params: Linear, index: Array, keep: Array) -> tuple[Array, Linear]:
         """Mean objective and its gradient on a minibatch: w_i n / sum w is the weight of row i."""
         rows = self.rows.take(index)
         w = jnp.where(keep, jnp.ones_like(rows.X[:, 0]) if rows.weights is None else rows.weights, 0)
+        spare = _spare(self.rows)
+        if spare is not None:  # a batch may hold no row of positive weight
+            rows = jax.tree.map(lambda a, b: jnp.where(column(w > 0, a), a, b), rows._replace(weights=None), spare)
         objective = GLMObjective(
             self.family, rows._replace(weights=w), self.center, self.l2, self.total, 1 / self.total, self.link
         )
@@ -92,42 +106,118 @@ class GLMObjective:
         """sum_i w_i L(z_i, y_i) on all rows at once, differentiable in everything; the definition that the blocks follow."""
         return _block_loss(self.family, self.link, self.rows, self.center, params)
 
+    def gross_gradient(self, params: Linear) -> Linear:
+        """sum_i w_i |x_i| (|m d a(eta)/dz| + |T d eta/dz|): what the gradient would be if nothing in it cancelled; scalar families."""
+        rows, weights = _masked(self.rows, None, _spare(self.rows))
+        x, z = _linear(rows, self.center, params)
+        eta, slope = jax.jvp(lambda z: natural_parameter(self.family, self.link, z), (z,), (jnp.ones_like(z),))
+        mean = jax.jvp(self.family.log_partition, (eta,), (slope,))[1]
+        terms = jnp.abs(self.family.trials(rows.y) * mean) + jnp.abs(self.family.statistic(rows.y) * slope)
+        terms = self.scale * _weigh(weights, terms)
+        return Linear(matmul(terms, jnp.abs(x)), None if params.bias is None else jnp.sum(terms))
+
     def curvature(self, params: Linear) -> Array:
         """hessian J on all rows at once, differentiable in everything."""
-        _, _, grams = _block_sums(self, self.rows, None, params, True)
-        ridge = jnp.concatenate([jnp.ravel(p) for p in jax.tree.leaves(self.l2)]) * self.total
-        return self.scale * (grams[0] + jnp.diag(ridge))
+        return self._with_penalty(_block_sums(self, self.rows, None, _spare(self.rows), params, True)[2][0])
+
+    def root(self, params: Linear, hessian: Array) -> tuple[Array, Array]:
+        """R^-1 with H = R'R, by QR of W^1/2 [X - c, 1], W the expected curvature; and whether R is far enough from singular.
+
+        It has twice the digits of a Cholesky factor of the Hessian, whose diagonal serves to scale the columns. Blocks of rows
+        are added to the factor one after another.
+        """
+        p, eps = len(hessian), jnp.finfo(hessian.dtype).eps
+        norms = jnp.sqrt(jnp.maximum(jnp.diagonal(hessian) / self.scale, 0))
+        unit = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 1)
+        extra = [jnp.diag(jnp.sqrt(self._ridge()))]
+        extra += [] if self.flat is None else [self.flat * jnp.sqrt(jnp.trace(hessian) / self.scale / p)]
+        factor = lambda *parts: jnp.linalg.qr(jnp.concatenate(parts), mode="r")
+        start = factor(jnp.zeros((p, p), hessian.dtype), *(part * unit for part in extra))
+        r = self._over_blocks(
+            lambda r, rows, mask, spare: factor(r, _weighted_design(self, rows, mask, spare, params) * unit), start, 1
+        )
+        size = jnp.abs(jnp.diagonal(r))
+        ok = jnp.all(jnp.isfinite(r)) & jnp.all(size > p * eps * jnp.max(size, initial=0))
+        identity = jnp.eye(p, dtype=r.dtype)
+        inverse = solve_triangular(jnp.where(ok, r, identity), identity)
+        return unit[:, None] * inverse / jnp.sqrt(self.scale), ok
 
     def _sum_blocks(self, params: Linear, curvature: bool | Array, stage: Any) -> Any:
         n, size = self.rows.n, self.block
+        sums = lambda rows, mask, spare: _block_sums(self, rows, mask, spare, params, curvature)
         if size is None or size >= n:
-            return _block_sums(self, self.rows, None, params, curvature)
+            return sums(self.rows, None, _spare(self.rows))
         count = -(-n // size)
         stride = jnp.where(stage == 0, _SAMPLE_STRIDE, 1) if self.sample else 1
-        visits = (count + stride - 1) // stride
-
-        def add(i: Array, sums: Any) -> Any:
-            # The last block starts early, to be full; the rows it shares with the one before are masked.
-            start = jnp.minimum(i * stride * size, n - size)
-            fresh = start + jnp.arange(size) >= i * stride * size
-            return jax.tree.map(
-                jnp.add, sums, _block_sums(self, self.rows.block(start, size), fresh, params, curvature)
-            )
-
-        shapes = jax.eval_shape(
-            lambda: _block_sums(self, self.rows.block(0, size), jnp.ones(size, bool), params, curvature)
-        )
-        sums = lax.fori_loop(0, visits, add, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+        shapes = jax.eval_shape(lambda: sums(self.rows.block(0, size), jnp.ones(size, bool), _spare(self.rows)))
+        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total = self._over_blocks(lambda t, *block: jax.tree.map(jnp.add, t, sums(*block)), zero, stride)
         if not self.sample:
-            return sums
-        return jax.tree.map(lambda a: a * jnp.where(stage == 0, count / visits, 1).astype(a.dtype), sums)
+            return total
+        visits = (count + stride - 1) // stride
+        return jax.tree.map(lambda a: a * jnp.where(stage == 0, count / visits, 1).astype(a.dtype), total)
+
+    def _over_blocks(self, add: Any, start: Any, stride: Any) -> Any:
+        """Fold ``add(carry, rows, mask, spare)`` over every stride-th block of rows."""
+        n, size, spare = self.rows.n, self.block, _spare(self.rows)
+        if size is None or size >= n:
+            return add(start, self.rows, None, spare)
+
+        def step(i: Array, carry: Any) -> Any:
+            # The last block starts early, to be full; the rows it shares with the one before are masked.
+            first = jnp.minimum(i * stride * size, n - size)
+            fresh = first + jnp.arange(size) >= i * stride * size
+            return add(carry, self.rows.block(first, size), fresh, spare)
+
+        return lax.fori_loop(0, (-(-n // size) + stride - 1) // stride, step, start)
 
 
-def _masked(rows: Rows, mask: Array | None) -> tuple[Rows, Array | None]:
+def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | None:
+    """The projector, (p, p), on directions of ravel(Linear) along which neither the likelihood nor the penalty has a slope.
+
+    Args:
+        null: (k, q, q) of :class:`jaxml.glm.rank.Rank`, or None.
+        l2: penalties. Where the classes of a column are penalised alike, moving all of them together changes nothing in a
+            redundant family whose coefficients sum to zero.
+        family: Categorical and Multinomial have redundant parameters.
+    """
+    table, dtype = penalty_table(family, l2), l2.weight.dtype
+    q, k = table.shape
+    flat = None
+    if null is not None:
+        flat = jnp.einsum("bij,bc->ibjc", null, jnp.eye(k, dtype=dtype)).reshape(q * k, q * k)
+    if not family.redundant:
+        return flat
+    alike = jnp.max(table, axis=1) == jnp.min(table, axis=1)
+    gauge = jnp.kron(jnp.diag(alike.astype(dtype)), jnp.full((k, k), 1 / k, dtype))
+    return gauge if flat is None else flat + gauge - jnp.matmul(flat, gauge, precision="highest")
+
+
+def penalty_table(family: Family, l2: Linear) -> Array:
+    """The penalties as (q, k): a row for each column of X and for the bias, a column for each output."""
+    k = 1 if family.natural_size is None else family.natural_size
+    return jnp.concatenate([jnp.reshape(p, (-1, k)) for p in jax.tree.leaves(l2)])
+
+
+def with_ones(x: Array) -> Array:
+    """[x, 1]."""
+    return jnp.append(x, jnp.ones((len(x), 1), x.dtype), axis=1)
+
+
+def _spare(rows: Rows) -> Rows | None:
+    """A row that counts, to stand for those of weight 0, which may hold anything."""
+    if rows.weights is None:
+        return None
+    first = jnp.argmax(rows.weights > 0)
+    return jax.tree.map(lambda a: a[first], rows._replace(weights=None))
+
+
+def _masked(rows: Rows, mask: Array | None, spare: Rows | None) -> tuple[Rows, Array | None]:
     """Rows without hazards and their weights: rows of weight 0 are replaced by a valid one, since 0 times NaN is NaN."""
     weights = rows.weights
-    if weights is not None:
-        rows = jax.tree.map(lambda a: first_where(weights > 0, a), rows)
+    if spare is not None:
+        plain = rows._replace(weights=None)
+        rows = jax.tree.map(lambda a, b: jnp.where(column(weights > 0, a), a, b), plain, spare)
     if mask is not None:
         weights = jnp.where(mask, jnp.ones((), rows.X.dtype) if weights is None else weights, 0)
     return rows, weights
@@ -143,18 +233,20 @@ def _linear(rows: Rows, center: Array, params: Linear) -> tuple[Array, Array]:
 def _weigh(weights: Array | None, values: Array) -> Array:
     if weights is None:
         return values
-    w = weights.reshape(weights.shape + (1,) * (values.ndim - 1))
+    w = column(weights, values)
     return jnp.where(w > 0, w * values, 0)
 
 
 def _block_loss(family: Family, link: Link, rows: Rows, center: Array, params: Linear) -> Array:
-    rows, weights = _masked(rows, None)
+    rows, weights = _masked(rows, None, _spare(rows))
     return jnp.sum(_weigh(weights, row_loss(family, link, _linear(rows, center, params)[1], rows.y)))
 
 
-def _block_sums(o: GLMObjective, rows: Rows, mask: Array | None, params: Linear, curvature: bool | Array) -> Any:
+def _block_sums(
+    o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear, curvature: bool | Array
+) -> Any:
     """Sums over one block: value, gradient (Linear) and the Grams X' W X, one or two (see `_curvatures`)."""
-    rows, weights = _masked(rows, mask)
+    rows, weights = _masked(rows, mask, spare)
     x, z = _linear(rows, o.center, params)
     value, slope = _value_and_slope(o.family, o.link, z, rows.y)
     slope = _weigh(weights, slope)
@@ -190,16 +282,24 @@ def _curvatures(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, ..
         eta, change = jax.jvp(lambda z: natural_parameter(family, link, z), (z,), (jnp.ones_like(z),))
         return observed, family.trials(y) * hessian(family, eta) * jnp.square(change)
     observed = jax.vmap(jax.hessian(lambda z, y: row_loss(family, link, z, y)))(z, y)
-    if family.redundant:
-        # Adding a constant to all k predictors changes nothing: curvature of the size of W there makes the Hessian invertible
-        # and, orthogonal to every gradient, leaves the steps as they are.
-        k = z.shape[-1]
-        observed += jnp.trace(observed, axis1=-2, axis2=-1)[..., None, None] / ((k - 1) * k)
     if is_canonical(family, link):
         return (observed,)
     jacobian = jax.vmap(jax.jacfwd(lambda z: natural_parameter(family, link, z)))(z)
     eta = natural_parameter(family, link, z)
     return observed, jnp.einsum("nai,nab,nbj->nij", jacobian, hessian(family, eta), jacobian, precision="highest")
+
+
+def _weighted_design(o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear) -> Array:
+    """W^1/2 [X - c, 1] with W the expected curvature of each row: (n, p), or (n k, p) in the order of ravel(Linear)."""
+    rows, weights = _masked(rows, mask, spare)
+    x, z = _linear(rows, o.center, params)
+    x = x if params.bias is None else with_ones(x)
+    w = _weigh(weights, _curvatures(o.family, o.link, z, rows.y)[-1])
+    if w.ndim == 1:
+        return jnp.sqrt(jnp.maximum(w, 0))[:, None] * x
+    values, vectors = jnp.linalg.eigh(w)
+    half = jnp.sqrt(jnp.maximum(values, 0))[:, :, None] * jnp.swapaxes(vectors, 1, 2)
+    return (half[:, :, None, :] * x[:, None, :, None]).reshape(-1, x.shape[1] * w.shape[-1])
 
 
 def _gram(x: Array, w: Array, intercept: bool) -> Array:

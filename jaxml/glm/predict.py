@@ -44,6 +44,13 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
         offset: of the shape of the linear predictor, (n,) or (n, k); required if the fit had one, refused if not.
         trials: (n,), required for Binomial and Multinomial, whose expected counts it scales.
 
+    Returns:
+        (n,), or (n, k) where y or the classes are vectors.
+
+    Raises:
+        ValueError: where shapes do not match the fit, or the offset or the trials are missing.
+        TypeError: for a family of one's own that neither declares its mean (``space``) nor defines ``expectation``.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import families, glm
@@ -52,6 +59,10 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
         [21.]
     """
     if type(fit.family).expectation is functions.Family.expectation:
+        if fit.family.space is None and not fit.family.redundant:
+            raise TypeError(
+                f"{type(fit.family).__name__} does not define expectation(eta), so E[Y] is not known; predict_statistic gives E[T(Y)]"
+            )
         return predict_statistic(fit, X, offset=offset, trials=trials)
     return fit.family.expectation(predict_natural(fit, X, offset=offset))
 

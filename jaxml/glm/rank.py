@@ -6,7 +6,7 @@ next to no cost; only where it does not is the whole X factored by QR, columns i
 later ones are aliased, as in R.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,12 @@ class Rank(NamedTuple):
 
     Attributes:
         rank: integer.
-        null: (d, d), the projector on the null space of the centred X in the user's units.
-        extended: (p, p), the projector on the null space of [X - c, 1]; p = d, or d + 1 with an intercept.
+        null: (k, q, q), for each output the projector on the directions that neither [X - c, 1] nor the penalty sees; q = d, or
+            d + 1 with an intercept. None where the rank is known to be full.
     """
 
     rank: Array
-    null: Array
-    extended: Array
+    null: Array | None
 
 
 def surely_full_rank(rows: Rows, center: Array, intercept: bool) -> Array:
@@ -45,27 +44,47 @@ def surely_full_rank(rows: Rows, center: Array, intercept: bool) -> Array:
     return jnp.all(pivots > 1e4 * d * jnp.finfo(x.dtype).eps) & (jnp.sum(on) >= p)
 
 
-def design_rank(rows: Rows, center: Array, intercept: bool, known_full: bool, status: Array) -> Rank:
-    """See :class:`Rank`; ``known_full`` (static) leaves the factorisation out of the program.
+def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, known_full: bool) -> Rank:
+    """See :class:`Rank`.
 
-    The status of the solver makes this loop wait for the solver's: run side by side, large batches of the two were seen to
-    wait for each other's threads for ever (jaxlib 0.10 on two cores).
+    Args:
+        rows: X and weights.
+        center: (d,) subtracted from the columns.
+        penalties: (q, k) on the weight and, with an intercept, the bias of each output.
+        intercept: static.
+        known_full: static; leaves the factorisation out of the program.
     """
-    d = rows.X.shape[1]
-    p = d + intercept
-    start = Rank(jnp.asarray(p, jnp.int32), jnp.zeros((d, d), rows.X.dtype), jnp.zeros((p, p), rows.X.dtype))
+    q, k = penalties.shape
+    full = jnp.asarray(q, jnp.int32)
     if known_full:
-        return start
-    done = surely_full_rank(rows, center, intercept) | (status == jnp.iinfo(status.dtype).max)
+        return Rank(full, None)
+
+    def factor(_: Any) -> tuple[Array, Array, Array]:
+        rank, null = _factored(rows, center, intercept)
+        return rank, jax.vmap(lambda column: _unpenalised(null, column), 1)(penalties), jnp.asarray(True)
+
     # A loop of no or one trip: under vmap nothing is factored where no lane needs it.
-    return lax.while_loop(
-        lambda c: ~c[1], lambda c: (_factored(rows, center, intercept), jnp.asarray(True)), (start, done)
-    )[0]
+    start = full, jnp.zeros((k, q, q), rows.X.dtype), surely_full_rank(rows, center, intercept)
+    return Rank(*lax.while_loop(lambda c: ~c[2], factor, start)[:2])
 
 
 def minimum_norm(rank: Rank, params: Linear) -> Linear:
-    """Remove the part of the weight that X does not see; the bias of centred columns stays as it is."""
-    return params._replace(weight=params.weight - jnp.matmul(rank.null, params.weight, precision="highest"))
+    """Remove the part of the weight that makes no difference. The bias stays: that of centred columns has no part in it."""
+    if rank.null is None:
+        return params
+    d, weight = params.weight.shape[0], params.weight
+    table = weight.reshape(d, -1)
+    part = jnp.einsum("kij,jk->ik", rank.null[:, :d, :d], table, precision="highest")
+    return params._replace(weight=(table - part).reshape(weight.shape))
+
+
+def _unpenalised(null: Array, penalties: Array) -> Array:
+    """The projector on the directions of a null space, given as a projector, along which no penalty rises."""
+    largest = jnp.max(penalties, initial=0)
+    risen = jnp.matmul(null * (penalties / jnp.where(largest > 0, largest, 1)), null, precision="highest")
+    values, vectors = jnp.linalg.eigh(risen + jnp.eye(len(null), dtype=null.dtype) - null)
+    free = jnp.where(values <= 16 * len(null) * jnp.finfo(null.dtype).eps, vectors, 0)
+    return jnp.where(largest > 0, jnp.matmul(free, free.T, precision="highest"), null)
 
 
 def _on(rows: Rows) -> Array:
@@ -84,20 +103,24 @@ def _power_of_two(norms: Array) -> Array:
     return jnp.where(norms > 0, jnp.exp2(-jnp.round(jnp.log2(jnp.where(norms > 0, norms, 1)))), 1)
 
 
-def _factored(rows: Rows, center: Array, intercept: bool) -> Rank:
+def _factored(rows: Rows, center: Array, intercept: bool) -> tuple[Array, Array]:
+    """The rank of [X, 1] and the projector on the null space of [X - c, 1]."""
     on = _on(rows)
     x = jnp.where(on[:, None], rows.X, 0)
     n, d = x.shape
+    eps = float(jnp.finfo(x.dtype).eps)
     centred = _centred(x, on, center, intercept)
+    # What centring leaves of a constant column is rounding.
+    constant = jnp.linalg.norm(centred, axis=0) <= 8 * eps * jnp.linalg.norm(x, axis=0)
+    centred = jnp.where(constant, 0, centred)
     scale = _power_of_two(jnp.linalg.norm(centred, axis=0))
-    vectors, aliased = _null_vectors(centred * scale, max(n, d) * float(jnp.finfo(x.dtype).eps))
+    vectors, aliased = _null_vectors(centred * scale, max(n, d) * eps)
     vectors = vectors * scale[:, None]
-    null = _projector(vectors, aliased)
     rank = jnp.sum(~aliased).astype(jnp.int32) + intercept
     if not intercept:
-        return Rank(rank, null, null)
+        return rank, _projector(vectors, aliased)
     level = jnp.sum(jnp.where(on[:, None], x - center, 0), axis=0) / jnp.maximum(jnp.sum(on), 1)
-    return Rank(rank, null, _projector(jnp.concatenate([vectors, -(level @ vectors)[None]]), aliased))
+    return rank, _projector(jnp.concatenate([vectors, -(level @ vectors)[None]]), aliased)
 
 
 def _null_vectors(x: Array, tol: float) -> tuple[Array, Array]:

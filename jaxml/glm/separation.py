@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 
-from jaxml.glm.objective import GLMObjective, matmul
+from jaxml.glm.objective import GLMObjective, matmul, with_ones
 from jaxml.likelihood import first_where
 from jaxml.predictors import Linear
 
@@ -25,10 +26,20 @@ def runs_away(o: GLMObjective, params: Linear, step: Linear) -> Array:
     largest movement are taken as settled, and the step is projected on the null space of their x.
     """
     rows = o.rows if o.rows.weights is None else jax.tree.map(lambda a: first_where(o.rows.weights > 0, a), o.rows)
-    x = rows.X if params.bias is None else jnp.append(rows.X - o.center, jnp.ones((rows.n, 1), rows.X.dtype), axis=1)
-    moving, reached = (_stack(jax.tree.map(lambda p, a: jnp.where(p > 0, 0, a), o.l2, d)) for d in (step, params))
+    x = rows.X if params.bias is None else with_ones(rows.X - o.center)
+    moving, reached = (
+        _stack(jax.tree.map(lambda p, a: jnp.where(p > 0, 0, a), o.l2, _seen(o, d))) for d in (step, params)
+    )
     candidates = jnp.stack([moving, reached, moving, moving, moving]), jnp.array([0, 0, 1e-1, 1e-2, 1e-4], x.dtype)
     return jnp.any(lax.map(lambda c: _certifies(o, x, rows.y, *c), candidates))
+
+
+def _seen(o: GLMObjective, direction: Linear) -> Linear:
+    """The direction without its part in the null space of X."""
+    if o.flat is None:
+        return direction
+    d, unravel = ravel_pytree(direction)
+    return unravel(d - matmul(o.flat, d))
 
 
 def _stack(direction: Linear) -> Array:
@@ -43,11 +54,15 @@ def _certifies(o: GLMObjective, x: Array, y: Any, D: Array, threshold: Array) ->
     # The rounding of each v, a sum of d products.
     noise = 100 * jnp.finfo(x.dtype).eps * matmul(jnp.abs(x), jnp.abs(D))
     noise = noise if v.ndim == 1 else jnp.max(noise, axis=-1)
-    still = settled | (_spread(v) <= noise)
+    still = _spread(v) <= noise
     v = jnp.where(still if v.ndim == 1 else still[:, None], 0, v)
     m = o.family.trials(y)
     gap = m * o.family.support_function(v) - o.family.inner(v, o.family.statistic(y))
-    return jnp.all(gap <= noise * jnp.maximum(m, 1)) & jnp.any(~still)
+    # Classes may tie, up to rounding; for a scalar statistic what is not rounding is a violation.
+    room = noise * jnp.maximum(m, 1) if o.family.redundant else 0
+    # A projection that leaves next to nothing of the direction is rounding itself.
+    left = jnp.max(_spread(v)) > jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.max(size)
+    return jnp.all(gap <= room) & left
 
 
 def _spread(v: Array) -> Array:

@@ -14,8 +14,9 @@ from jax import Array, lax
 from jaxml import links
 from jaxml.families.base import Family
 from jaxml.families.functions import natural
-from jaxml.glm.objective import GLMObjective, matmul
+from jaxml.glm.objective import GLMObjective, matmul, with_ones
 from jaxml.glm.survey import Survey
+from jaxml.likelihood import first_where
 from jaxml.links import Link
 from jaxml.optimize import Newton, driver
 from jaxml.optimize.objective import Evaluation
@@ -126,7 +127,7 @@ class _Distance:
         excess = jnp.maximum(z - self.high, 0) - jnp.maximum(self.low - z, 0)
         on = (excess != 0) if self.rows.weights is None else (excess != 0) & (self.rows.weights > 0)
         excess = jnp.where(on, excess, 0)
-        a = jnp.where(on[:, None], x if params.bias is None else jnp.append(x, jnp.ones_like(x[:, :1]), axis=1), 0)
+        a = jnp.where(on[:, None], x if params.bias is None else with_ones(x), 0)
         gradient = matmul(excess, a)
         d = x.shape[1]
         split = Linear(gradient[:d], None if params.bias is None else gradient[d])
@@ -145,7 +146,7 @@ def _predict(rows: Rows, center: Array, params: Linear) -> tuple[Array, Array]:
 
 def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear, low: float, high: float) -> Linear:
     family, link, rows, center = objective.family, objective.link, objective.rows, objective.center
-    y = rows.y if rows.weights is None else jax.tree.map(lambda a: jnp.where(rows.weights > 0, a, a[0]), rows.y)
+    y = rows.y if rows.weights is None else jax.tree.map(lambda a: first_where(rows.weights > 0, a), rows.y)
     center_mean = _inner_mean(family, survey.statistic, survey.total)
     target = _link_of(family, link, 0.9 * family.unit_statistic(y) + 0.1 * center_mean)
     target = jnp.where(jnp.isfinite(target), target, level)
@@ -153,7 +154,7 @@ def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear,
     room = 0.1 * jnp.minimum(jnp.abs(level - low), jnp.abs(high - level))
     x, z = _predict(rows, center, zero)
     w = jnp.ones_like(z) if rows.weights is None else jnp.where(rows.weights > 0, rows.weights, 0)
-    a = x if zero.bias is None else jnp.append(x, jnp.ones_like(x[:, :1]), axis=1)
+    a = x if zero.bias is None else with_ones(x)
     a = a * jnp.sqrt(w)[:, None]
     theta = jnp.linalg.lstsq(a, jnp.where(w > 0, target - z, 0) * jnp.sqrt(w))[0]
     d = x.shape[1]

@@ -24,6 +24,7 @@ class Survey(NamedTuple):
         weight: the sum of weights.
         rows: the number of rows with positive weight.
         statistic: () or (k,), weighted mean of T(y) per trial.
+        offset: () or (k,), weighted mean of the offset, summing to 0 over the classes of a redundant family; 0 without one.
         ok: all values are finite and in the support.
         full_rank: a few rows prove that the design has full rank (False: not known).
     """
@@ -34,6 +35,7 @@ class Survey(NamedTuple):
     weight: Array
     rows: Array
     statistic: Array
+    offset: Array
     ok: Array
     full_rank: Array
 
@@ -54,9 +56,18 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     mean, rms = first / weight, jnp.sqrt(second / weight)
     fine &= jnp.all(jnp.isfinite(rms))
     center = mean if intercept else jnp.zeros_like(mean)
-    return Survey(
-        mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), fine, surely_full_rank(rows, center, intercept)
-    )
+    full = surely_full_rank(rows, center, intercept)
+    offset = _mean_offset(family, rows, w / weight)
+    return Survey(mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, full)
+
+
+def _mean_offset(family: Family, rows: Rows, share: Array) -> Array:
+    if rows.offset is None:
+        return jnp.zeros((), rows.X.dtype)
+    terms = rows.offset * (share if rows.offset.ndim == 1 else share[:, None])
+    on = share > 0
+    mean = jnp.sum(jnp.where(on if terms.ndim == 1 else on[:, None], terms, 0), axis=0)
+    return mean - jnp.mean(mean) if family.redundant else mean
 
 
 def compensated_sum(a: Array) -> Array:

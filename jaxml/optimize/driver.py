@@ -78,7 +78,8 @@ class Rule(Protocol):
     def direction(
         self, memory: Any, previous: Point, point: Point, curvature: Any, first: Array
     ) -> tuple[Array, Array, Any]:
-        """Direction, decrement and new memory at an accepted point; ``curvature`` is (fresh, hessian, scoring) or None."""
+        """Direction, decrement and new memory at an accepted point; ``curvature`` is None or (fresh, hessian,
+        scoring, better), see :func:`jaxml.optimize.newton.inverse_root`."""
         ...
 
 
@@ -116,9 +117,10 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
     """
     x, unravel = ravel_pytree(params)
     evaluate = lambda x, fresh, stage: objective.evaluate(unravel(x), fresh if rule.curvature else False, stage)
-    certificate = getattr(objective, "unbounded", None)
+    certificate, faint, root = (getattr(objective, name, None) for name in ("unbounded", "faint", "root"))
     eps = jnp.finfo(x.dtype).eps
     last = objective.stages - 1
+    floor = tol * eps**-0.25  # a rounding floor above this is no convergence
 
     def body(s: _State) -> _State:
         trial = s.point.x + s.size * s.direction
@@ -128,9 +130,11 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
         finite = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
         accept = finite & (s.first | _sufficient(s, new, eps)) if rule.line_search else finite
 
-        curvature = (s.fresh, ev.hessian, ev.scoring) if rule.curvature else None
+        better = None if root is None else lambda: root(unravel(trial), ev.hessian)
+        curvature = (s.fresh, ev.hessian, ev.scoring, better) if rule.curvature else None
         direction, decrement, memory = rule.direction(s.memory, s.point, new, curvature, s.first)
         stalled = rule.line_search & below_rounding(decrement, new.value, eps) & (decrement > s.decrement / 2)
+        stalled &= decrement <= floor
         done = (decrement <= tol) | stalled
         slow = ~s.first & (decrement > 0.3 * s.decrement)
         ok = jnp.all(jnp.isfinite(direction))
@@ -148,10 +152,13 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
         limit = (status == RUNNING) & accept & (steps >= rule.max_steps)
         status = jnp.where(limit, int(Status.STEP_LIMIT), status)
         status = jnp.where(
-            exhausted, _why_exhausted(s, blocked, eps) if rule.line_search else int(Status.NON_FINITE), status
+            exhausted, _why_exhausted(s, blocked, floor, eps) if rule.line_search else int(Status.NON_FINITE), status
         )
         if certificate is not None:
-            suspect = accept & ~done & (decrement > s.decrement / 2) & ~s.first & (steps >= 3) & (s.stage == last)
+            suspect = ~done & (decrement > s.decrement / 2) & ~s.first & (steps >= 3)
+            if rule.curvature:
+                suspect |= done & s.fresh & faint(ev.hessian)
+            suspect &= accept & (s.stage == last)
             # A loop of no or one trip: under vmap it runs only where some lane asks for it, as lax.cond would not.
             check = lambda c: (jnp.asarray(False), certificate(unravel(trial), unravel(direction)))
             separated = lax.while_loop(lambda c: c[0], check, (suspect, jnp.asarray(False)))[1]
@@ -170,6 +177,7 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
         )
         restart = advance | refresh
         keep = accept & ok
+        unusable = ~rule.reusable(memory) if rule.reuse else False
         choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)
         point = choose(new, s.point)
         direction = jnp.where(restart, 0, choose(direction, s.direction))
@@ -179,7 +187,7 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
             size=jnp.where(accept | restart, 1, s.size / 2).astype(x.dtype),
             memory=choose(memory, s.memory),
             decrement=jnp.where(accept, decrement, s.decrement),
-            fresh=jnp.where(advance, ~keep, refresh | (accept & slow)) if rule.reuse else jnp.asarray(True),
+            fresh=jnp.where(advance, ~keep, refresh | (accept & slow)) | unusable if rule.reuse else jnp.asarray(True),
             current=jnp.where(accept, s.fresh, s.current),
             first=restart,
             blocked=blocked,
@@ -237,8 +245,8 @@ def below_rounding(decrement: Array, value: Array, eps: Any) -> Array:
     return decrement**2 <= 16 * eps * jnp.abs(value)
 
 
-def _why_exhausted(s: _State, blocked: Array, eps: Any) -> Array:
-    tiny = below_rounding(s.decrement, s.point.value, eps)
+def _why_exhausted(s: _State, blocked: Array, floor: Array, eps: Any) -> Array:
+    tiny = below_rounding(s.decrement, s.point.value, eps) & (s.decrement <= floor)
     return jnp.where(
         blocked, int(Status.BOUNDARY), jnp.where(tiny, int(Status.CONVERGED), int(Status.LINE_SEARCH_FAILED))
     )

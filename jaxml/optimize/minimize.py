@@ -18,6 +18,7 @@ from jaxml.optimize.lbfgs import LBFGS
 from jaxml.optimize.newton import Newton
 from jaxml.optimize.objective import Scalar
 from jaxml.optimize.stochastic import shuffled_epochs
+from jaxml.special import with_derivative_of
 from jaxml.status import Status
 
 Solver = Newton | LBFGS | GradientDescent | SGD | Optax
@@ -119,7 +120,13 @@ def sgd(
         :class:`~jaxml.optimize.driver.Result` with value and gradient of the mean over all examples at the end; ``steps`` counts
         updates.
     """
+    if solver is not None and options:
+        raise TypeError(f"give either solver= or options of SGD, not both: {', '.join(options)}")
     solver = with_schedule(SGD(**options) if solver is None else solver)
+    if getattr(solver, "epochs", None) is None:
+        raise TypeError(f"sgd needs a solver that goes through examples, SGD or Optax with epochs, got {solver!r}")
+    if solver.batch_size < 1 or solver.epochs < 1:
+        raise ValueError(f"batch_size and epochs must be at least 1, got {solver.batch_size} and {solver.epochs}")
     sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes == {()} or sizes == {(0,)}:
         raise ValueError(
@@ -163,7 +170,7 @@ def _floating(params: Any) -> Any:
     """Arrays of one floating dtype without weak types, so that a second call compiles nothing."""
     # (a weak type, as of a Python number, is another program)
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
-    dtype = compute_dtype(*leaves)
+    dtype = compute_dtype(jnp.zeros((), jnp.result_type(*leaves))) if leaves else None
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
 
 
@@ -177,9 +184,10 @@ def _minimize(fun: Callable[..., Array], params: Any, args: Any, solver: Any, tr
     result, _ = driver.minimize(Scalar(fun, fixed), start, solver, tol=tol, trace=trace)
     if not solver.line_search:
         return result
-    gradient = jax.grad(lambda x, args: fun(unravel(x), *args))
+    value = lambda x, args: fun(unravel(x), *args)
+    gradient = jax.grad(value)
     x = attach(gradient, jax.jacfwd(gradient), lax.stop_gradient(ravel_pytree(result.params)[0]), args)
-    return result._replace(params=unravel(x))
+    return result._replace(params=unravel(x), value=with_derivative_of(value, lax.stop_gradient(result.value), x, args))
 
 
 @partial(jax.jit, static_argnames=("fun", "trace"))

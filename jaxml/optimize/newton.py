@@ -1,14 +1,16 @@
 r"""Newton's method: theta <- theta - [hessian J(theta)]^-1 grad J(theta), globalised.
 
 The Hessian is equilibrated (unit diagonal) and factored by Cholesky. Where it is not positive definite, the step uses the
-scoring matrix if the objective has one (the expected information of a likelihood), and else the eigenvectors of the Hessian
-with the absolute values of its eigenvalues; directions without curvature and without gradient are left alone. With
+scoring matrix if the objective has one (the expected information of a likelihood), then a root that the objective computes
+without forming the Hessian (QR of the weighted design), and else the eigenvectors of the Hessian with the absolute values of
+its eigenvalues; directions without curvature and without gradient are left alone. With
 ``reuse=True`` the factor of an earlier point (or of a subsample of the rows) serves as the initial inverse Hessian of an
 L-BFGS recursion, and the Hessian is computed again only where the convergence is slower than a factor of 0.3 per step.
 
 Source: notes 2.3, 2.4; Nocedal & Wright (2006), *Numerical Optimization*, chapters 3 and 7.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -29,10 +31,11 @@ class Pairs(NamedTuple):
 
 
 class NewtonMemory(NamedTuple):
-    """root R with H^-1 = R R' and the L-BFGS pairs since R was made."""
+    """root R with H^-1 = R R', the L-BFGS pairs since R was made, and whether H was definite."""
 
     root: Array
     pairs: Pairs
+    definite: Array
 
 
 @record(kw_only=True)
@@ -57,26 +60,48 @@ class Newton:
 
     def init(self, x: Array) -> NewtonMemory | None:
         """See :class:`jaxml.optimize.driver.Rule`."""
-        return NewtonMemory(jnp.eye(x.size, dtype=x.dtype), empty_pairs(self.memory, x)) if self.reuse else None
+        if not self.reuse:
+            return None
+        return NewtonMemory(jnp.eye(x.size, dtype=x.dtype), empty_pairs(self.memory, x), jnp.asarray(False))
+
+    def reusable(self, memory: NewtonMemory) -> Array:
+        """Whether the curvature in memory may serve at another point: one with idle directions would never move along them."""
+        return memory.definite
 
     def direction(
         self, memory: Any, previous: Point, point: Point, curvature: Any, first: Array
     ) -> tuple[Array, Array, Any]:
         """See :class:`jaxml.optimize.driver.Rule`."""
-        fresh, hessian, scoring = curvature
+        fresh, hessian, scoring, better = curvature
         if not self.reuse:
-            root = inverse_root(hessian, scoring, point.gradient)
+            root, _ = inverse_root(hessian, scoring, point.gradient, better)
             half = root.T @ point.gradient
             return -root @ half, jnp.linalg.norm(half), None
-        root = lax.cond(fresh, lambda: inverse_root(hessian, scoring, point.gradient), lambda: memory.root)
+        root, definite = lax.cond(
+            fresh,
+            lambda: inverse_root(hessian, scoring, point.gradient, better),
+            lambda: (memory.root, memory.definite),
+        )
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh)
         pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
         direction = -two_loop(pairs, point.gradient, lambda q: root @ (root.T @ q))
-        return direction, jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0)), NewtonMemory(root, pairs)
+        return direction, jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0)), NewtonMemory(root, pairs, definite)
 
 
-def inverse_root(hessian: Array, scoring: Array | None, gradient: Array) -> Array:
-    """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of the two substitutes (see the module)."""
+def inverse_root(
+    hessian: Array, scoring: Array | None, gradient: Array, better: Callable[[], tuple[Array, Array]] | None = None
+) -> tuple[Array, Array]:
+    """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module).
+
+    Args:
+        hessian: (p, p).
+        scoring: (p, p) or None.
+        gradient: (p,), at the same point.
+        better: a way to the root with more digits than the Hessian has, and whether it worked; tried where Cholesky fails.
+
+    Returns:
+        R, and whether every direction has curvature of its own.
+    """
     root, ok = _cholesky_root(hessian)
     if scoring is not None:
         other, other_ok = _cholesky_root(scoring)
@@ -84,9 +109,18 @@ def inverse_root(hessian: Array, scoring: Array | None, gradient: Array) -> Arra
         flat = jnp.linalg.norm(root.T @ gradient) > 3 * jnp.linalg.norm(other.T @ gradient)
         trusted = ok & ~(other_ok & flat)
         root, ok = jnp.where(trusted, root, other), trusted | other_ok
-    # A loop of no or one trip: under vmap it costs nothing when no lane needs it, as lax.cond would not.
     first = hessian if scoring is None else scoring
-    return lax.while_loop(lambda c: ~c[1], lambda c: (_eigen_root(first, gradient), jnp.asarray(True)), (root, ok))[0]
+
+    def substitute(_: Any) -> tuple[Array, Array, Array]:
+        values = _eigen_root(first, gradient)
+        if better is None:
+            return values, jnp.asarray(True), jnp.asarray(False)
+        precise, worked = better()
+        return jnp.where(worked, precise, values), jnp.asarray(True), worked
+
+    # A loop of no or one trip: under vmap it costs nothing when no lane needs it, as lax.cond would not.
+    root, _, definite = lax.while_loop(lambda c: ~c[1], substitute, (root, ok, ok))
+    return root, definite
 
 
 def _equilibrate(matrix: Array) -> tuple[Array, Array]:

@@ -46,7 +46,7 @@ class Model(NamedTuple):
         unknown: Any = jnp.asarray(jnp.nan)
         return glm.Fit(
             params=Linear(jnp.asarray(self.weight), None if self.bias is None else jnp.asarray(self.bias)),
-            status=jnp.asarray(int(Status.CONVERGED)),
+            status=jnp.asarray(int(Status[self.header["status"]])),
             family=family,
             link=links.resolve(family, self.header["link"]),
             offset=self.header["offset"] is not None or self.header["exposure"] is not None,
@@ -60,6 +60,7 @@ def save_model(path: Path, fit: Any, problem: Problem, options: argparse.Namespa
     """Write ``header``, ``weight`` and, with an intercept, ``bias``."""
     header = {
         "format": FORMAT,
+        "status": Status(int(fit.status)).name,
         "family": problem.family_name,
         "outputs": problem.outputs,
         "size": options.size,

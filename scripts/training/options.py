@@ -1,6 +1,7 @@
 """The command line of ``scripts/train.py``."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from training.problem import FAMILIES
@@ -96,7 +97,7 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="FILE", help="labels of images, where they do not lie beside them")
     add("--drop-missing", action="store_true", help="leave out rows without a value in a column in use")
     add("--test-fraction", type=_fraction, default=0.2, metavar="F", help="rows held out (default: 0.2; 0: none)")
-    add("--seed", type=int, default=0, help="of the split and of the shuffling (default: 0)")
+    add("--seed", type=_seed, metavar="N", default=0, help="of the split and of the shuffling (default: 0)")
 
 
 def _model_options(group: argparse._ArgumentGroup) -> None:
@@ -134,22 +135,36 @@ def _output_options(group: argparse._ArgumentGroup) -> None:
 
 
 # -- types of values -------------------------------------------------------------------------------------------------
+def _number(text: str, kind: Callable[[str], Any]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' if kind is int else ''}number") from None
+
+
 def _fraction(text: str) -> float:
-    value = float(text)
+    value = _number(text, float)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(text, float)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = _number(text, int)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = _number(text, int)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2^31")
     return value

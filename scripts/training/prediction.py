@@ -68,6 +68,6 @@ def _mean_columns(mean: np.ndarray, header: dict[str, Any]) -> dict[str, np.ndar
 
 
 def _write(file: Any, columns: dict[str, np.ndarray]) -> None:
-    writer = csv.writer(file)
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))

@@ -87,6 +87,8 @@ def make_problem(table: Table, options: argparse.Namespace) -> Problem:
     )
     X: Any = design.X
     rows = Rows(X, y, _weights(complete, options), linear_offset(complete, options.offset, options.exposure))
+    if not options.x64:  # asked for: nothing to warn of
+        rows = jax.tree.map(lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, rows)
     train, test = _split(complete, y if classes else None, options)
     if not len(train):
         raise DataError(f"no row is left to fit: all {complete.rows} are held out")
@@ -164,9 +166,12 @@ def _family_name(table: Table, target: tuple[str, ...], options: argparse.Namesp
         return options.family, "asked for"
     if options.trials is not None:
         return "binomial", "trials are given"
-    if len(target) > 1 or table.column(target[0]).ndim > 1:
+    if len(target) > 1 or table.column(target[0]).size > table.rows:
         return "multivariate-normal", "the target is a vector"
-    return infer_family(table.column(target[0]))
+    values = table.column(target[0]).reshape(-1)
+    if values.dtype.kind not in "OUSiufb":
+        raise DataError(f"column {target[0]!r} holds {values.dtype} values; turn them into numbers first")
+    return infer_family(values)
 
 
 def _family_and_link(name: str, outputs: int, options: argparse.Namespace) -> tuple[Any, str]:
