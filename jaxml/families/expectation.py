@@ -6,7 +6,7 @@ A partition of unity w(y) + (1 - w(y)) = 1, w falling smoothly from 1 at 16 to 0
 
 By Poisson's summation formula the error is the Fourier transform of the smooth second part at frequency 1, below 1e-16 of
 the sum, so the integral may stand for it; 256 Gauss-Legendre nodes in log y take it. Truncated tails hold less than 1e-19.
-In float64 the results are good to about 1e-14 relative for means up to 1e12; in float32 to about 1e-5 for means up to 1e8.
+In float64 the results are good to about 1e-14 relative for means up to 1e9 (1e-11 at 1e12); in float32 to about 1e-4 up to 1e8.
 """
 
 import functools
