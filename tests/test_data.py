@@ -177,7 +177,7 @@ def test_missing_values_are_found_and_dropped():
 
 
 def test_an_unknown_column_lists_what_there_is():
-    with pytest.raises(DataError, match="no column 'z' in t; it has a, b"):
+    with pytest.raises(DataError, match="no column 'z' in t; it has 'a', 'b'"):
         Table("t", {"a": np.arange(2), "b": np.arange(2)}).column("z")
     assert listing(range(20), 3) == "0, 1, 2 and 17 more"
 
