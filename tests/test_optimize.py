@@ -344,6 +344,23 @@ def test_the_starting_point_has_no_influence():
     assert jax.grad(lambda start: optimize.newton(square, start).params)(2.0) == 0
 
 
+@pytest.mark.parametrize("solver", NEWTON_LIKE, ids=["newton", "lbfgs"])
+def test_an_objective_is_minimised_like_the_function_it_is_made_from(solver):
+    objective = optimize.Scalar(tilted, (jnp.array([1.0, 2.0]),))
+    start = jnp.array([3.0, -2.0])
+    run, plain = (
+        optimize.minimize(objective, start, solver=solver),
+        optimize.minimize(tilted, start, *objective.args, solver=solver),
+    )
+    assert_allclose(run.params, plain.params, rtol=RTOL, atol=RTOL)
+    assert (
+        compiles(
+            lambda: optimize.minimize(optimize.Scalar(tilted, (jnp.array([0.5, 1.0]),)), start, solver=solver).params
+        )
+        == 0
+    )
+
+
 # -- the door --------------------------------------------------------------------------------------------------------
 def test_minibatch_solvers_need_examples():
     with pytest.raises(TypeError, match="sgd"):

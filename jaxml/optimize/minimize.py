@@ -16,7 +16,7 @@ from jaxml.optimize.first_order import SGD, GradientDescent, Optax, with_schedul
 from jaxml.optimize.implicit import attach
 from jaxml.optimize.lbfgs import LBFGS
 from jaxml.optimize.newton import Newton
-from jaxml.optimize.objective import Scalar
+from jaxml.optimize.objective import Objective, Scalar
 from jaxml.optimize.stochastic import shuffled_epochs
 from jaxml.special import with_derivative_of
 from jaxml.status import Status
@@ -24,11 +24,15 @@ from jaxml.status import Status
 Solver = Newton | LBFGS | GradientDescent | SGD | Optax
 
 
-def minimize(fun: Callable[..., Array], params: Any, *args: Any, solver: Any = Newton(), trace: bool = False) -> Result:
+def minimize(
+    fun: Callable[..., Array] | Objective, params: Any, *args: Any, solver: Any = Newton(), trace: bool = False
+) -> Result:
     """Minimise ``fun(params, *args)`` over params.
 
     Args:
         fun: a scalar function, differentiable by JAX; static: a fresh lambda compiles again, fresh args of the same shapes do not.
+            Or an :class:`~jaxml.optimize.Objective`, a pytree that knows a faster way to value, gradient and curvature; its
+            minimiser is not differentiable.
         params: starting point, a pytree of numbers or floating-point arrays.
         *args: pytrees of arrays passed on to fun. The minimiser is differentiable in them, to any order, where the solver is
             Newton or LBFGS and the Hessian at the minimum is not singular.
@@ -48,6 +52,10 @@ def minimize(fun: Callable[..., Array], params: Any, *args: Any, solver: Any = N
         raise TypeError(
             f"{type(solver).__name__} with epochs goes through examples in minibatches: use optimize.sgd(fun, params, data)"
         )
+    if hasattr(fun, "evaluate"):
+        if args:
+            raise TypeError("an Objective carries its own data; give no further arguments")
+        return _minimize_objective(fun, _floating(params), with_schedule(solver), trace)
     return _minimize(fun, _floating(params), args, with_schedule(solver), trace)
 
 
@@ -174,12 +182,27 @@ def _floating(params: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
 
 
+@partial(jax.jit, static_argnames="trace")
+def _minimize_objective(objective: Objective, params: Any, solver: Any, trace: bool) -> Result:
+    objective, start = jax.tree.map(lax.stop_gradient, (objective, params))
+    solver = _without_reuse(solver)
+    return driver.minimize(
+        objective, start, solver, tol=tolerance(solver.tol, ravel_pytree(start)[0].dtype), trace=trace
+    )[0]
+
+
+def _without_reuse(solver: Any) -> Any:
+    """Newton with the whole Hessian at each step, where it was left to choose."""
+    if isinstance(solver, Newton) and solver.reuse is None:
+        return Newton(max_steps=solver.max_steps, tol=solver.tol, reuse=False)
+    return solver
+
+
 @partial(jax.jit, static_argnames=("fun", "trace"))
 def _minimize(fun: Callable[..., Array], params: Any, args: Any, solver: Any, trace: bool) -> Result:
     start, fixed = jax.tree.map(lax.stop_gradient, (params, args))
     x0, unravel = ravel_pytree(start)
-    if isinstance(solver, Newton) and solver.reuse is None:
-        solver = Newton(max_steps=solver.max_steps, tol=solver.tol, reuse=False)
+    solver = _without_reuse(solver)
     tol = tolerance(solver.tol, x0.dtype)
     result, _ = driver.minimize(Scalar(fun, fixed), start, solver, tol=tol, trace=trace)
     if not solver.line_search:
