@@ -74,7 +74,8 @@ def compiled_fit(
     def search(objective: GLMObjective, start: Linear, solver: Any, unit: Array) -> tuple[Result, driver.Point, Rank]:
         table = penalty_table(family, objective.l2)
         rank = design_rank(objective.rows, objective.center, table, intercept, full_rank)
-        objective = replace(objective, flat=flat_directions(rank.null, objective.l2, family))
+        flat = flat_directions(rank.null, objective.l2, family)
+        objective = replace(objective, flat=flat, precise=not full_rank or objective.rows.weights is not None)
         return *_solve(objective, start, solver, unit, trace), rank
 
     result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit)
@@ -217,7 +218,8 @@ def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tu
         x = point.x + step
         ev = objective.evaluate(unravel(x), True, jnp.zeros((), jnp.int32))
         g = ravel_pytree(ev.gradient)[0]
-        root, _ = inverse_root(ev.hessian, ev.scoring, g, lambda: objective.root(unravel(x), ev.hessian))
+        better = (lambda: objective.root(unravel(x), ev.hessian)) if objective.precise else None
+        root, _ = inverse_root(ev.hessian, ev.scoring, g, better)
         half = root.T @ g
         decrement = jnp.linalg.norm(half)
         more = refine & (decrement > tol) & (decrement < 1) & (trips < 3)

@@ -42,6 +42,7 @@ class GLMObjective:
         total: N, the sum of weights (times trials).
         scale: the objective is multiplied by this: 1, or 1/N for first-order solvers.
         flat: (p, p) projector on directions of the params that change nothing (see :func:`flat_directions`), or None.
+        precise: static; whether :meth:`root` is to be compiled in, for designs not known to be well conditioned.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: static; start on a subsample of the blocks.
@@ -57,6 +58,7 @@ class GLMObjective:
     block: int | None = static_field(default=None)
     sample: bool = static_field(default=False)
     flat: Any = None
+    precise: bool = static_field(default=False)
 
     @property
     def stages(self) -> int:

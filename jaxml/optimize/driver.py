@@ -118,6 +118,7 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
     x, unravel = ravel_pytree(params)
     evaluate = lambda x, fresh, stage: objective.evaluate(unravel(x), fresh if rule.curvature else False, stage)
     certificate, faint, root = (getattr(objective, name, None) for name in ("unbounded", "faint", "root"))
+    root = root if getattr(objective, "precise", False) else None
     eps = jnp.finfo(x.dtype).eps
     last = objective.stages - 1
     floor = tol * eps**-0.25  # a rounding floor above this is no convergence
