@@ -263,3 +263,22 @@ def test_what_cannot_be_meant_is_refused(options, error, words):
     call = {"family": families.Poisson(), "X": np.array([[0.0], [1.0], [2.0]]), "y": np.array([1, 0, 2])} | options
     with pytest.raises(error, match=words):
         glm.fit(call.pop("family"), call.pop("X"), call.pop("y"), **call)
+
+
+def test_slow_steps_with_old_curvature_below_the_rounding_of_the_value_are_not_its_floor():
+    """The value of 26,000 rows is known to 1e-12, a decrement of 1e-6 changes it by less: that is no reason to stop there."""
+    X, y = logistic(0, 26_000, 20)
+    exact = glm.fit(families.Bernoulli(), X, y, solver=optimize.Newton(reuse=False))
+    fit = glm.fit(families.Bernoulli(), X, y, solver=optimize.Newton(reuse=True))
+    ended(fit, Status.CONVERGED)
+    assert fit.decrement <= 1e-8
+    assert_agree(fit.params.weight, exact.params.weight, "fit", 0.02)
+
+
+# -- solvers without curvature ---------------------------------------------------------------------------------------
+def test_lbfgs_that_creeps_at_its_end_is_judged_by_the_newton_decrement():
+    X, y = logistic(20, 2000, 12, lambda X: X @ np.diag(np.logspace(0, -1, 12)) + 0.5 * X[:, :1])
+    fit = glm.fit(families.Bernoulli(), X, y, solver=optimize.LBFGS())
+    ended(fit, Status.CONVERGED)
+    assert fit.steps > 15 and fit.decrement <= 1e-8
+    assert_agree(fit.params.weight, glm.fit(families.Bernoulli(), X, y).params.weight, "fit", 0.02)

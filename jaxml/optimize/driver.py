@@ -134,8 +134,9 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
         better = None if root is None else lambda: root(unravel(trial), ev.hessian)
         curvature = (s.fresh, ev.hessian, ev.scoring, better) if rule.curvature else None
         direction, decrement, memory = rule.direction(s.memory, s.point, new, curvature, s.first)
-        stalled = rule.line_search & below_rounding(decrement, new.value, eps) & (decrement > s.decrement / 2)
-        stalled &= decrement <= floor
+        # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
+        no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
+        stalled = rule.line_search & no_gain & below_rounding(decrement, new.value, eps) & (decrement <= floor)
         done = (decrement <= tol) | stalled
         slow = ~s.first & (decrement > 0.3 * s.decrement)
         ok = jnp.all(jnp.isfinite(direction))
@@ -165,7 +166,8 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
             separated = lax.while_loop(lambda c: c[0], check, (suspect, jnp.asarray(False)))[1]
             status = jnp.where(separated, int(Status.SEPARATED), status)
             # Newton's method ends superlinearly; a decrement that shrinks at a fixed rate is a coefficient on its way to infinity.
-            status = jnp.where((status == int(Status.CONVERGED)) & slow & (steps > 15), int(Status.STEP_LIMIT), status)
+            creeping = (status == int(Status.CONVERGED)) & slow & (steps > 15) & rule.curvature
+            status = jnp.where(creeping, int(Status.STEP_LIMIT), status)
         status = jnp.where(accept & ~ok, int(Status.NON_FINITE), status)
         start_failed = s.first & ~finite
         status = jnp.where(
