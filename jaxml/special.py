@@ -24,7 +24,8 @@ _SQRT_2_OVER_PI = 0.7978845608028654
 @jax.custom_jvp
 def sigmoid(x: ArrayLike) -> Array:
     """``g(x) = 1 / (1 + e^-x)``, with ``g' = g(x) g(-x)`` free of the cancellation in ``1 - g``."""
-    return jax.nn.sigmoid(x)
+    small = jnp.exp(-jnp.abs(x))  # as in softplus, so that a program with both computes it once
+    return jnp.where(jnp.asarray(x) >= 0, 1, small) / (1 + small)
 
 
 @sigmoid.defjvp

@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from jaxml import ConvergenceWarning, Status, optimize, report
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
+from jaxml.optimize.driver import Point
+from jaxml.optimize.newton import empty_pairs, push, two_loop
 
 X64 = jax.config.jax_enable_x64
 RTOL = 1e-10 if X64 else 1e-4
@@ -377,3 +379,20 @@ def test_no_parameters_at_all():
     run = optimize.newton(lambda t: jnp.sum(t**2) + 1, jnp.zeros(0))
     assert run.status == Status.CONVERGED
     assert run.value == 1
+
+
+def test_pairs_of_a_quadratic_are_conjugate_and_end_preconditioned_steps_within_its_dimension():
+    """Steps from a wrong constant Hessian, as from a subsample: conjugate pairs make them those of conjugate gradients."""
+    d = len(A)
+    rng = np.random.default_rng(0)
+    noise = 0.2 * rng.normal(size=(d, d))
+    wrong = jnp.linalg.inv(A + noise @ noise.T)
+    look = lambda x: Point(x, x @ A @ x / 2 - B @ x, A @ x - B)
+    point, pairs = look(jnp.zeros(d)), empty_pairs(d, jnp.zeros(d))
+    step = lambda: point.x - two_loop(pairs, point.gradient, lambda q: wrong @ q)
+    for _ in range(d):
+        new = look(step())
+        pairs, point = push(pairs, point, new, keep=jnp.asarray(True), conjugate=True), new
+    products = np.asarray(pairs.s @ A @ pairs.s.T)
+    assert_allclose(products, np.diag(np.diag(products)), atol=RTOL * np.max(products))
+    assert_allclose(step(), np.linalg.solve(A, B), rtol=10 * RTOL)

@@ -5,6 +5,7 @@ unless another solver is given. One engine serves every family and link; the nam
 table. Source: notes 6; McCullagh & Nelder (1989), chapter 2.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from jaxml.predictors import Linear
 from jaxml.rows import Rows
 from jaxml.status import Status, report
 
-_BLOCK_BYTES = 1 << 19  # a block of X that stays in a core's cache
+_BLOCK_BYTES = 1 << 20  # a block of X that stays in a core's cache
 _LARGE = 1 << 21  # n d^2 from which a subsample start and reused curvature pay
 
 
@@ -90,7 +91,7 @@ def fit(
         raise TypeError(
             f"solver must be Newton, LBFGS, GradientDescent, SGD or Optax of jaxml.optimize, got {solver!r}"
         )
-    solver = with_schedule(_default_solver(rows, family) if solver is None else solver)
+    solver = with_schedule(_sized(Newton() if solver is None else solver, rows, family))
     block = _block_rows(rows)
     facts = survey(family, rows, check or "support", block, intercept)
     if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
@@ -144,9 +145,12 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
     return family, Linear(on_weight, on_bias if intercept else None), init
 
 
-def _default_solver(rows: Rows, family: Family) -> Newton:
+def _sized(solver: Any, rows: Rows, family: Family) -> Any:
+    """Newton reuses curvature where the size of the problem pays for it, unless the user has chosen."""
+    if not isinstance(solver, Newton) or solver.reuse is not None:
+        return solver
     large = rows.n * rows.X.shape[1] ** 2 * (family.natural_size or 1) ** 2 >= _LARGE
-    return Newton(reuse=bool(large and _block_rows(rows)))
+    return replace(solver, reuse=bool(large and _block_rows(rows)))
 
 
 def _block_rows(rows: Rows) -> int | None:

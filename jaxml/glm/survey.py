@@ -98,7 +98,8 @@ def _column_sums(rows: Rows, w: Array, block: int | None) -> tuple[Array, Array]
         xw = x * w[:, None]
         return jnp.sum(xw, axis=0), jnp.sum(xw * x, axis=0)
 
-    if block is None or block >= rows.n:
+    # Without weights the whole array is one fused reduction on all cores, with them it would be copied.
+    if block is None or block >= rows.n or rows.weights is None:
         return sums(rows.X, w)
 
     def add(i: Array, total: Any) -> Any:

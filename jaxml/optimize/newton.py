@@ -23,7 +23,7 @@ from jaxml.records import record, static_field
 
 
 class Pairs(NamedTuple):
-    """The last m steps s and changes of the gradient y, newest last; rho = 1 / s'y, 0 for an empty slot."""
+    """The last m steps s and changes of the gradient y, newest last (see :func:`push`); rho = 1 / s'y, 0 for an empty slot."""
 
     s: Array
     y: Array
@@ -82,7 +82,7 @@ class Newton:
             lambda: inverse_root(hessian, scoring, point.gradient, better),
             lambda: (memory.root, memory.definite),
         )
-        pairs = push(memory.pairs, previous, point, keep=~first & ~fresh)
+        pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
         pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
         direction = -two_loop(pairs, point.gradient, lambda q: root @ (root.T @ q))
         return direction, jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0)), NewtonMemory(root, pairs, definite)
@@ -161,14 +161,33 @@ def empty_pairs(m: int, x: Array) -> Pairs:
     return Pairs(jnp.zeros((m, x.size), x.dtype), jnp.zeros((m, x.size), x.dtype), jnp.zeros(m, x.dtype))
 
 
-def push(pairs: Pairs, previous: Point, point: Point, keep: Array) -> Pairs:
-    """Add the latest step where it shows positive curvature."""
+def push(pairs: Pairs, previous: Point, point: Point, keep: Array, conjugate: bool = False) -> Pairs:
+    """Add the latest step where it shows positive curvature; ``conjugate``: see :func:`_conjugate`."""
     s, y = point.x - previous.x, point.gradient - previous.gradient
+    if conjugate:
+        s, y = _conjugate(pairs, s, y)
     sy = s @ y
     good = keep & (sy > jnp.finfo(s.dtype).eps * jnp.linalg.norm(s) * jnp.linalg.norm(y))
     rho = jnp.where(good, 1 / jnp.where(good, sy, 1), 0)
     new = Pairs(*(jnp.roll(old, -1, axis=0).at[-1].set(last) for old, last in zip(pairs, (s, y, rho), strict=True)))
     return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, pairs)
+
+
+def _conjugate(pairs: Pairs, s: Array, y: Array) -> tuple[Array, Array]:
+    """The new pair without its part along the earlier ones, where the curvature is nearly constant.
+
+    For a quadratic with Hessian B both lose the same part, so y = B s still holds and the pairs become conjugate: the steps are
+    then those of preconditioned conjugate gradients, without a line search: right for a good preconditioner, where few steps
+    are left, and wrong for plain L-BFGS, which lives on fresh curvature. Two estimates of that part, s_i'y and y_i's, agree
+    exactly for a quadratic; where they differ by more than a fraction of the step (in the norm of B), the pair stays as it is.
+    """
+    first, second = pairs.rho * (pairs.y @ s), pairs.rho * (pairs.s @ y)
+    part, sy = (first + second) / 2, s @ y
+    other_s, other_y = s - part @ pairs.s, y - part @ pairs.y
+    known = pairs.rho > 0
+    differ = jnp.sum(jnp.where(known, jnp.square(first - second) / jnp.where(known, pairs.rho, 1), 0))
+    good = (other_s @ other_y > jnp.sqrt(jnp.finfo(s.dtype).eps) * sy) & (differ <= 0.1 * sy)
+    return jnp.where(good, other_s, s), jnp.where(good, other_y, y)
 
 
 def two_loop(pairs: Pairs, gradient: Array, inverse: Any) -> Array:
