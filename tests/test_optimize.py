@@ -396,3 +396,20 @@ def test_pairs_of_a_quadratic_are_conjugate_and_end_preconditioned_steps_within_
     products = np.asarray(pairs.s @ A @ pairs.s.T)
     assert_allclose(products, np.diag(np.diag(products)), atol=RTOL * np.max(products))
     assert_allclose(step(), np.linalg.solve(A, B), rtol=10 * RTOL)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize(
+    ("fun", "start", "least"),
+    [
+        (lambda x: jnp.cos(x), 0.0, -1.0),  # a maximum
+        (lambda x: jnp.cos(x), 1e-12, -1.0),  # as good as one
+        (lambda x: jnp.sum(x**4 - x**2), np.zeros(2), -0.5),
+        (lambda x: x[0] * x[1] + 0.1 * jnp.sum(x**4), np.zeros(2), -1.25),  # a saddle
+        (lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([0.0, 2.0]), 0.0),  # reached along its stable direction
+    ],
+)
+def test_newton_leaves_maxima_and_saddles(fun, start, least, reuse):
+    result = optimize.minimize(fun, start, solver=Newton(reuse=reuse))
+    assert Status(int(result.status)) is Status.CONVERGED
+    assert_allclose(result.value, least, atol=10 * RTOL)

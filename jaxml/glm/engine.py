@@ -219,11 +219,9 @@ def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tu
         ev = objective.evaluate(unravel(x), True, jnp.zeros((), jnp.int32))
         g = ravel_pytree(ev.gradient)[0]
         better = (lambda: objective.root(unravel(x), ev.hessian)) if objective.precise else None
-        root, _ = inverse_root(ev.hessian, ev.scoring, g, better)
-        half = root.T @ g
-        decrement = jnp.linalg.norm(half)
+        step, decrement = inverse_root(ev.hessian, ev.scoring, g, better).step(g)
         more = refine & (decrement > tol) & (decrement < 1) & (trips < 3)
-        return driver.Point(x, ev.value, g), -root @ half, decrement, trips + 1, more
+        return driver.Point(x, ev.value, g), step, decrement, trips + 1, more
 
     zero = jnp.zeros((), x.dtype)
     start = driver.Point(x, zero, jnp.zeros_like(x)), jnp.zeros_like(x), zero, 0, jnp.asarray(True)

@@ -101,6 +101,25 @@ class _State(NamedTuple):
     trace: Trace | None
 
 
+class _Trial(NamedTuple):
+    """A trial point evaluated, and what it means for the search."""
+
+    point: Point
+    hessian: Any
+    finite: Array
+    accept: Array
+    direction: Array
+    decrement: Array
+    memory: Any
+    usable: Array  # the direction is finite
+    slow: Array  # the decrement shrinks at a linear rate at best
+    converged: Array
+    refresh: Array  # the step was rejected, and is tried again with fresh curvature before it is halved
+    blocked: Array
+    halvings: Array
+    steps: Array
+
+
 def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: bool = False) -> tuple[Result, Point]:
     """Run one solver on one objective; see the module docstring.
 
@@ -116,122 +135,167 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
         differentiable: see :mod:`jaxml.optimize.implicit`.
     """
     x, unravel = ravel_pytree(params)
-    evaluate = lambda x, fresh, stage: objective.evaluate(unravel(x), fresh if rule.curvature else False, stage)
-    certificate, faint, root = (getattr(objective, name, None) for name in ("unbounded", "faint", "root"))
-    root = root if getattr(objective, "precise", False) else None
-    eps = jnp.finfo(x.dtype).eps
-    last = objective.stages - 1
-    floor = tol * eps**-0.25  # a rounding floor above this is no convergence
-
-    def body(s: _State) -> _State:
-        trial = s.point.x + s.size * s.direction
-        always = rule.curvature and not rule.reuse
-        ev = evaluate(trial, True if always else s.fresh, s.stage)
-        new = Point(trial, ev.value.astype(x.dtype), ravel_pytree(ev.gradient)[0])
-        finite = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
-        accept = finite & (s.first | _sufficient(s, new, eps)) if rule.line_search else finite
-
-        better = None if root is None else lambda: root(unravel(trial), ev.hessian)
-        curvature = (s.fresh, ev.hessian, ev.scoring, better) if rule.curvature else None
-        direction, decrement, memory = rule.direction(s.memory, s.point, new, curvature, s.first)
-        # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
-        no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
-        stalled = rule.line_search & no_gain & below_rounding(decrement, new.value, eps) & (decrement <= floor)
-        done = (decrement <= tol) | stalled
-        slow = ~s.first & (decrement > 0.3 * s.decrement)
-        ok = jnp.all(jnp.isfinite(direction))
-
-        # A rejected step along a direction from old curvature is tried again with fresh curvature before it is halved.
-        refresh = ~accept & ~s.first & ~s.current & rule.reuse
-        halvings = jnp.where(accept | refresh, 0, s.halvings + 1)
-        exhausted = ~accept & ~refresh & (halvings > _MOST_HALVINGS) | (~accept & (not rule.line_search))
-        blocked = ~accept & (s.blocked | ~finite)
-        steps = s.steps + (accept & ~s.first)
-
-        # At a maximum on the edge of the domain the curvature is infinite and the decrement 0, but every step is cut back.
-        ended = jnp.where(s.blocked, int(Status.BOUNDARY), int(Status.CONVERGED))
-        status = jnp.where(accept & done, ended, RUNNING)
-        limit = (status == RUNNING) & accept & (steps >= rule.max_steps)
-        status = jnp.where(limit, int(Status.STEP_LIMIT), status)
-        status = jnp.where(
-            exhausted, _why_exhausted(s, blocked, floor, eps) if rule.line_search else int(Status.NON_FINITE), status
-        )
-        if certificate is not None:
-            suspect = ~done & (decrement > s.decrement / 2) & ~s.first & (steps >= 3)
-            if rule.curvature:
-                suspect |= done & s.fresh & faint(ev.hessian)
-            suspect &= accept & (s.stage == last)
-            # A loop of no or one trip: under vmap it runs only where some lane asks for it, as lax.cond would not.
-            check = lambda c: (jnp.asarray(False), certificate(unravel(trial), unravel(direction)))
-            separated = lax.while_loop(lambda c: c[0], check, (suspect, jnp.asarray(False)))[1]
-            status = jnp.where(separated, int(Status.SEPARATED), status)
-            # Newton's method ends superlinearly; a decrement that shrinks at a fixed rate is a coefficient on its way to infinity.
-            creeping = (status == int(Status.CONVERGED)) & slow & (steps > 15) & rule.curvature
-            status = jnp.where(creeping, int(Status.STEP_LIMIT), status)
-        status = jnp.where(accept & ~ok, int(Status.NON_FINITE), status)
-        start_failed = s.first & ~finite
-        status = jnp.where(
-            start_failed, jnp.where(new.value == jnp.inf, int(Status.INFEASIBLE), int(Status.NON_FINITE)), status
-        )
-
-        # Stage 0 (a subsample) hands its point and its curvature over, however it ended.
-        advance = (s.stage < last) & (
-            (status != RUNNING) | (accept & ((decrement <= _SAMPLE_TOLERANCE) | (steps >= _SAMPLE_STEPS)))
-        )
-        restart = advance | refresh
-        keep = accept & ok
-        unusable = ~rule.reusable(memory) if rule.reuse else False
-        choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)
-        point = choose(new, s.point)
-        direction = jnp.where(restart, 0, choose(direction, s.direction))
-        return _State(
-            point=point,
-            direction=direction,
-            size=jnp.where(accept | restart, 1, s.size / 2).astype(x.dtype),
-            memory=choose(memory, s.memory),
-            decrement=jnp.where(accept, decrement, s.decrement),
-            fresh=jnp.where(advance, ~keep, refresh | (accept & slow)) | unusable if rule.reuse else jnp.asarray(True),
-            current=jnp.where(accept, s.fresh, s.current),
-            first=restart,
-            blocked=blocked,
-            halvings=halvings,
-            steps=steps,
-            evaluations=s.evaluations + 1,
-            stage=s.stage + advance,
-            status=jnp.where(advance, RUNNING, status).astype(jnp.int32),
-            trace=_record(s.trace, steps, point, accept),
-        )
-
-    zero = jnp.zeros((), jnp.int32)
-    inf = jnp.asarray(jnp.inf, x.dtype)
-    nan = jnp.full(rule.max_steps + 1, jnp.nan, x.dtype)
-    start = _State(
-        point=Point(x, inf, jnp.zeros_like(x)),
-        direction=jnp.zeros_like(x),
-        size=jnp.ones((), x.dtype),
-        memory=rule.init(x),
-        decrement=inf,
-        fresh=jnp.asarray(True),
-        current=jnp.asarray(False),
-        first=jnp.asarray(True),
-        blocked=jnp.asarray(False),
-        halvings=zero,
-        steps=zero,
-        evaluations=zero,
-        stage=zero,
-        status=zero + RUNNING,
-        trace=Trace(nan, nan) if trace else None,
-    )
-    end = lax.while_loop(lambda s: s.status == RUNNING, body, start)
+    descent = _Descent(objective, rule, tol, unravel, jnp.finfo(x.dtype).eps)
+    end = lax.while_loop(lambda s: s.status == RUNNING, descent.trip, descent.start(x, trace))
     # One more step of a second-order method, from within the tolerance, is exact to rounding.
     polish = (end.status == int(Status.CONVERGED)) & (end.decrement <= tol) & rule.curvature
     x = jnp.where(polish, end.point.x + end.direction, end.point.x)
-    g = end.point.gradient
-    largest = jnp.max(jnp.abs(g)) if g.size else jnp.zeros((), x.dtype)
+    largest = jnp.max(jnp.abs(end.point.gradient), initial=0)
     result = Result(
         unravel(x), end.point.value, largest, end.decrement, end.steps, end.evaluations, end.status, end.trace
     )
     return result, end.point
+
+
+class _Descent(NamedTuple):
+    """What stays the same from trip to trip, and one trip: look at a trial point, judge it, move on."""
+
+    objective: Any
+    rule: Any
+    tol: Any
+    unravel: Any
+    eps: Any
+
+    def start(self, x: Array, trace: bool) -> _State:
+        zero, inf = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, x.dtype)
+        yes, no = jnp.asarray(True), jnp.asarray(False)
+        nan = jnp.full(self.rule.max_steps + 1, jnp.nan, x.dtype)
+        return _State(
+            point=Point(x, inf, jnp.zeros_like(x)),
+            direction=jnp.zeros_like(x),
+            size=jnp.ones((), x.dtype),
+            memory=self.rule.init(x),
+            decrement=inf,
+            fresh=yes,
+            current=no,
+            first=yes,
+            blocked=no,
+            halvings=zero,
+            steps=zero,
+            evaluations=zero,
+            stage=zero,
+            status=zero + RUNNING,
+            trace=Trace(nan, nan) if trace else None,
+        )
+
+    def trip(self, s: _State) -> _State:
+        t = self.look(s)
+        return self.move(s, t, self.verdict(s, t))
+
+    def look(self, s: _State) -> _Trial:
+        """Evaluate the trial point, accept it or not, and ask the solver for the direction from there."""
+        rule, eps = self.rule, self.eps
+        x = s.point.x + s.size * s.direction
+        fresh = (True if not rule.reuse else s.fresh) if rule.curvature else False
+        ev = self.objective.evaluate(self.unravel(x), fresh, s.stage)
+        point = Point(x, ev.value.astype(x.dtype), ravel_pytree(ev.gradient)[0])
+        finite = jnp.isfinite(point.value) & jnp.all(jnp.isfinite(point.gradient))
+        accept = finite & (s.first | _sufficient(s, point, eps)) if rule.line_search else finite
+
+        precise = getattr(self.objective, "precise", False)
+        root = (lambda: self.objective.root(self.unravel(x), ev.hessian)) if precise else None
+        curvature = (s.fresh, ev.hessian, ev.scoring, root) if rule.curvature else None
+        direction, decrement, memory = rule.direction(s.memory, s.point, point, curvature, s.first)
+        # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
+        no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
+        lost = below_rounding(decrement, point.value, eps) & (decrement <= self.floor)
+        refresh = ~accept & ~s.first & ~s.current & rule.reuse
+        return _Trial(
+            point=point,
+            hessian=ev.hessian,
+            finite=finite,
+            accept=accept,
+            direction=direction,
+            decrement=decrement,
+            memory=memory,
+            usable=jnp.all(jnp.isfinite(direction)),
+            slow=~s.first & (decrement > 0.3 * s.decrement),
+            converged=(decrement <= self.tol) | (rule.line_search & no_gain & lost),
+            refresh=refresh,
+            blocked=~accept & (s.blocked | ~finite),
+            halvings=jnp.where(accept | refresh, 0, s.halvings + 1),
+            steps=s.steps + (accept & ~s.first),
+        )
+
+    @property
+    def floor(self) -> Any:
+        """A rounding floor of the decrement above this is no convergence."""
+        return self.tol * self.eps**-0.25
+
+    def verdict(self, s: _State, t: _Trial) -> Array:
+        """The status, by precedence; RUNNING where the search goes on."""
+        rule = self.rule
+        outside = jnp.where(t.point.value == jnp.inf, int(Status.INFEASIBLE), int(Status.NON_FINITE))
+        # At a maximum on the edge of the domain the curvature is infinite and the decrement 0, but every step is cut back.
+        ended = jnp.where(s.blocked, int(Status.BOUNDARY), int(Status.CONVERGED))
+        if hasattr(self.objective, "unbounded") and rule.curvature:
+            # Newton's method ends superlinearly; a decrement that shrinks at a fixed rate is a coefficient on its way to infinity.
+            ended = jnp.where(~s.blocked & t.slow & (t.steps > 15), int(Status.STEP_LIMIT), ended)
+        if rule.line_search:
+            exhausted = ~t.accept & ~t.refresh & (t.halvings > _MOST_HALVINGS)
+            failed = self._why_exhausted(s, t)
+        else:
+            exhausted, failed = ~t.accept, jnp.asarray(int(Status.NON_FINITE))
+        cases = [
+            (s.first & ~t.finite, outside),
+            (t.accept & ~t.usable, int(Status.NON_FINITE)),
+            (self._separated(s, t), int(Status.SEPARATED)),
+            (exhausted, failed),
+            (t.accept & t.converged, ended),
+            (t.accept & (t.steps >= rule.max_steps), int(Status.STEP_LIMIT)),
+        ]
+        conditions, codes = zip(*cases, strict=True)
+        return jnp.select(list(conditions), [jnp.asarray(code, jnp.int32) for code in codes], RUNNING)
+
+    def _separated(self, s: _State, t: _Trial) -> Any:
+        if not hasattr(self.objective, "unbounded"):
+            return jnp.asarray(False)
+        suspect = ~t.converged & (t.decrement > s.decrement / 2) & ~s.first & (t.steps >= 3)
+        if self.rule.curvature:
+            suspect |= t.converged & s.fresh & self.objective.faint(t.hessian)
+        suspect &= t.accept & (s.stage == self.objective.stages - 1)
+        # A loop of no or one trip: under vmap it runs only where some lane asks for it, as lax.cond would not.
+        check = lambda _: (
+            jnp.asarray(False),
+            self.objective.unbounded(self.unravel(t.point.x), self.unravel(t.direction)),
+        )
+        return lax.while_loop(lambda c: c[0], check, (suspect, jnp.asarray(False)))[1]
+
+    def _why_exhausted(self, s: _State, t: _Trial) -> Array:
+        tiny = below_rounding(s.decrement, s.point.value, self.eps) & (s.decrement <= self.floor)
+        inside = jnp.where(tiny, int(Status.CONVERGED), int(Status.LINE_SEARCH_FAILED))
+        return jnp.where(t.blocked, int(Status.BOUNDARY), inside)
+
+    def move(self, s: _State, t: _Trial, status: Array) -> _State:
+        """The next trial: along a new direction, half the way along the old one, or the next stage."""
+        rule = self.rule
+        # Stage 0 (a subsample) hands its point and its curvature over, however it ended.
+        near = t.accept & ((t.decrement <= _SAMPLE_TOLERANCE) | (t.steps >= _SAMPLE_STEPS))
+        advance = (s.stage < self.objective.stages - 1) & ((status != RUNNING) | near)
+        restart = advance | t.refresh
+        keep = t.accept & t.usable
+        choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)
+        point = choose(t.point, s.point)
+        fresh = jnp.asarray(True)
+        if rule.reuse:
+            fresh = jnp.where(advance, ~keep, t.refresh | (t.accept & t.slow)) | ~rule.reusable(t.memory)
+        return _State(
+            point=point,
+            direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
+            size=jnp.where(t.accept | restart, 1, s.size / 2).astype(point.x.dtype),
+            memory=choose(t.memory, s.memory),
+            decrement=jnp.where(t.accept, t.decrement, s.decrement),
+            fresh=fresh,
+            current=jnp.where(t.accept, s.fresh, s.current),
+            first=restart,
+            blocked=t.blocked,
+            halvings=t.halvings,
+            steps=t.steps,
+            evaluations=s.evaluations + 1,
+            stage=s.stage + advance,
+            status=jnp.where(advance, RUNNING, status).astype(jnp.int32),
+            trace=_record(s.trace, t.steps, point, t.accept),
+        )
 
 
 def _sufficient(s: _State, new: Point, eps: Any) -> Array:
@@ -246,13 +310,6 @@ def _sufficient(s: _State, new: Point, eps: Any) -> Array:
 def below_rounding(decrement: Array, value: Array, eps: Any) -> Array:
     """Whether the decrease still to come, decrement^2 / 2, is lost in the rounding of the value."""
     return decrement**2 <= 16 * eps * jnp.abs(value)
-
-
-def _why_exhausted(s: _State, blocked: Array, floor: Array, eps: Any) -> Array:
-    tiny = below_rounding(s.decrement, s.point.value, eps) & (s.decrement <= floor)
-    return jnp.where(
-        blocked, int(Status.BOUNDARY), jnp.where(tiny, int(Status.CONVERGED), int(Status.LINE_SEARCH_FAILED))
-    )
 
 
 def _record(trace: Trace | None, steps: Array, point: Point, accept: Array) -> Trace | None:

@@ -3,7 +3,8 @@ r"""Newton's method: theta <- theta - [hessian J(theta)]^-1 grad J(theta), globa
 The Hessian is equilibrated (unit diagonal) and factored by Cholesky. Where it is not positive definite, the step uses the
 scoring matrix if the objective has one (the expected information of a likelihood), then a root that the objective computes
 without forming the Hessian (QR of the weighted design), and else the eigenvectors of the Hessian with the absolute values of
-its eigenvalues; directions without curvature and without gradient are left alone. With
+its eigenvalues; directions without curvature and without gradient are left alone, and along those of negative curvature every
+step has some length, so that no saddle and no maximum passes for a minimum. With
 ``reuse=True`` the factor of an earlier point (or of a subsample of the rows) serves as the initial inverse Hessian of an
 L-BFGS recursion, and the Hessian is computed again only where the convergence is slower than a factor of 0.3 per step.
 
@@ -21,6 +22,8 @@ from jax.scipy.linalg import solve_triangular
 from jaxml.optimize.driver import Point
 from jaxml.records import record, static_field
 
+_LEAST = 1e-2  # least share of a direction of negative curvature in the decrement
+
 
 class Pairs(NamedTuple):
     """The last m steps s and changes of the gradient y, newest last (see :func:`push`); rho = 1 / s'y, 0 for an empty slot."""
@@ -31,11 +34,29 @@ class Pairs(NamedTuple):
 
 
 class NewtonMemory(NamedTuple):
-    """root R with H^-1 = R R', the L-BFGS pairs since R was made, and whether H was definite."""
+    """The root of the Hessian last seen, and the L-BFGS pairs since then."""
 
-    root: Array
+    root: "Root"
     pairs: Pairs
+
+
+class Root(NamedTuple):
+    """What a Newton step is made of, see :func:`inverse_root`.
+
+    Attributes:
+        factor: (p, p) R with R R' = H^-1.
+        definite: whether every direction has curvature of its own.
+        downhill: (p,), added to R'g: a least movement along directions of negative curvature.
+    """
+
+    factor: Array
     definite: Array
+    downhill: Array
+
+    def step(self, gradient: Array) -> tuple[Array, Array]:
+        """The Newton step and the decrement."""
+        half = self.factor.T @ gradient + self.downhill
+        return -self.factor @ half, jnp.linalg.norm(half)
 
 
 @record(kw_only=True)
@@ -62,11 +83,12 @@ class Newton:
         """See :class:`jaxml.optimize.driver.Rule`."""
         if not self.reuse:
             return None
-        return NewtonMemory(jnp.eye(x.size, dtype=x.dtype), empty_pairs(self.memory, x), jnp.asarray(False))
+        root = Root(jnp.eye(x.size, dtype=x.dtype), jnp.asarray(False), jnp.zeros_like(x))
+        return NewtonMemory(root, empty_pairs(self.memory, x))
 
     def reusable(self, memory: NewtonMemory) -> Array:
         """Whether the curvature in memory may serve at another point: one with idle directions would never move along them."""
-        return memory.definite
+        return memory.root.definite
 
     def direction(
         self, memory: Any, previous: Point, point: Point, curvature: Any, first: Array
@@ -74,23 +96,18 @@ class Newton:
         """See :class:`jaxml.optimize.driver.Rule`."""
         fresh, hessian, scoring, better = curvature
         if not self.reuse:
-            root, _ = inverse_root(hessian, scoring, point.gradient, better)
-            half = root.T @ point.gradient
-            return -root @ half, jnp.linalg.norm(half), None
-        root, definite = lax.cond(
-            fresh,
-            lambda: inverse_root(hessian, scoring, point.gradient, better),
-            lambda: (memory.root, memory.definite),
-        )
+            return *inverse_root(hessian, scoring, point.gradient, better).step(point.gradient), None
+        root = lax.cond(fresh, lambda: inverse_root(hessian, scoring, point.gradient, better), lambda: memory.root)
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
         pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
-        direction = -two_loop(pairs, point.gradient, lambda q: root @ (root.T @ q))
-        return direction, jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0)), NewtonMemory(root, pairs, definite)
+        direction = two_loop(pairs, -point.gradient, lambda q: root.factor @ (root.factor.T @ q - root.downhill))
+        decrement = jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0))
+        return direction, jnp.maximum(decrement, jnp.linalg.norm(root.downhill)), NewtonMemory(root, pairs)
 
 
 def inverse_root(
     hessian: Array, scoring: Array | None, gradient: Array, better: Callable[[], tuple[Array, Array]] | None = None
-) -> tuple[Array, Array]:
+) -> Root:
     """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module).
 
     Args:
@@ -98,9 +115,6 @@ def inverse_root(
         scoring: (p, p) or None.
         gradient: (p,), at the same point.
         better: a way to the root with more digits than the Hessian has, and whether it worked; tried where Cholesky fails.
-
-    Returns:
-        R, and whether every direction has curvature of its own.
     """
     root, ok = _cholesky_root(hessian)
     if scoring is not None:
@@ -111,16 +125,16 @@ def inverse_root(
         root, ok = jnp.where(trusted, root, other), trusted | other_ok
     first = hessian if scoring is None else scoring
 
-    def substitute(_: Any) -> tuple[Array, Array, Array]:
-        values = _eigen_root(first, gradient)
-        if better is None:
-            return values, jnp.asarray(True), jnp.asarray(False)
-        precise, worked = better()
-        return jnp.where(worked, precise, values), jnp.asarray(True), worked
+    def substitute(_: Any) -> tuple[Root, Array]:
+        root = _eigen_root(first, gradient)
+        if better is not None:
+            factor, worked = better()
+            precise = Root(factor, jnp.asarray(True), jnp.zeros_like(gradient))
+            root = jax.tree.map(lambda a, b: jnp.where(worked, a, b), precise, root)
+        return root, jnp.asarray(True)
 
     # A loop of no or one trip: under vmap it costs nothing when no lane needs it, as lax.cond would not.
-    root, _, definite = lax.while_loop(lambda c: ~c[1], substitute, (root, ok, ok))
-    return root, definite
+    return lax.while_loop(lambda c: ~c[1], substitute, (Root(root, ok, jnp.zeros_like(gradient)), ok))[0]
 
 
 def _equilibrate(matrix: Array) -> tuple[Array, Array]:
@@ -143,17 +157,20 @@ def _cholesky_root(matrix: Array) -> tuple[Array, Array]:
     return scale[:, None] * inverse.T, ok
 
 
-def _eigen_root(matrix: Array, gradient: Array) -> Array:
+def _eigen_root(matrix: Array, gradient: Array) -> Root:
     scale, unit = _equilibrate(matrix)
     finite = jnp.all(jnp.isfinite(unit))
     values, vectors = jnp.linalg.eigh(jnp.where(finite, unit, jnp.eye(len(unit), dtype=unit.dtype)))
-    largest = jnp.max(jnp.abs(values), initial=0)
-    flat = jnp.abs(values) <= 10 * len(values) * jnp.finfo(values.dtype).eps * largest
-    component = jnp.abs(vectors.T @ (scale * gradient))
-    idle = flat & (component <= jnp.sqrt(jnp.finfo(values.dtype).eps) * jnp.linalg.norm(scale * gradient))
-    size = jnp.where(flat, jnp.where(largest > 0, largest, 1), jnp.abs(values))
-    root = scale[:, None] * vectors * jnp.where(idle, 0, lax.rsqrt(size))
-    return jnp.where(finite, root, jnp.nan)
+    eps, largest = jnp.finfo(values.dtype).eps, jnp.max(jnp.abs(values), initial=0)
+    flat = jnp.abs(values) <= 10 * len(values) * eps * largest
+    component = vectors.T @ (scale * gradient)
+    idle = flat & (jnp.abs(component) <= jnp.sqrt(eps) * jnp.linalg.norm(scale * gradient))
+    size = jnp.where(idle, 0, lax.rsqrt(jnp.where(flat, jnp.where(largest > 0, largest, 1), jnp.abs(values))))
+    root = jnp.where(finite, scale[:, None] * vectors * size, jnp.nan)
+    half = size * component
+    short = (values < -jnp.sqrt(eps) * largest) & (jnp.abs(half) < _LEAST)
+    downhill = jnp.where(short, jnp.where(half < 0, -_LEAST, _LEAST) - half, 0)
+    return Root(root, jnp.asarray(False), downhill.astype(root.dtype))
 
 
 def empty_pairs(m: int, x: Array) -> Pairs:
