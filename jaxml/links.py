@@ -33,6 +33,15 @@ class Link:
         forward: g, z = g(mu); None where it is not known, then found by search.
         positive: z -> log f(z), for families whose mean is positive; by default through the mean.
         unit: z -> logit f(z), for families whose mean is in (0, 1); by default through the mean.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm, links
+        >>> mean, back = lambda z: 0.5 + jnp.arctan(z) / jnp.pi, lambda m: jnp.tan(jnp.pi * (m - 0.5))
+        >>> cauchit = links.Link("cauchit", mean, back)
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([0, 1, 0, 1])
+        >>> print(glm.fit(families.Bernoulli(), X, y, link=cauchit).link.name)
+        cauchit
     """
 
     name: str
@@ -41,8 +50,16 @@ class Link:
     positive: Map | None = None
     unit: Map | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether this is one of the named links, which keep their digits where the mean saturates."""
+        return self in _ALL
+
     def coordinate(self, space: str, z: Array) -> Array:
-        """The unconstrained coordinate u(z) of the mean in 'real', 'positive' or 'unit'."""
+        """The unconstrained coordinate u(z) of the mean in 'real' (f(z)), 'positive' (log f(z)) or 'unit' (logit f(z)).
+
+        NaN where f(z) is outside the space.
+        """
         if space == "real":
             return self.inverse(z)
         own = self.positive if space == "positive" else self.unit
@@ -101,8 +118,20 @@ BY_NAME = {link.name: link for link in _ALL}
 def resolve(family: Family, link: Any) -> Link:
     """The link record for a name, a record, an inverse-link function, or None for the family's default.
 
+    Args:
+        family: the law of y.
+        link: as for :func:`jaxml.glm.fit`, or a :class:`Link`.
+
+    Returns:
+        :class:`Link`; one made from a function is equal to another made from the same function.
+
     Raises:
-        ValueError: for an unknown name, or a link that the family has no use for.
+        ValueError: for an unknown name, what is no link, or a link to the mean of a family that declares none.
+
+    Example:
+        >>> from jaxml import families, links
+        >>> print(links.resolve(families.Poisson(), None).name, links.resolve(families.Bernoulli(), "probit").name)
+        log probit
     """
     if link is None:
         link = family.default_link
@@ -123,7 +152,25 @@ def resolve(family: Family, link: Any) -> Link:
 
 
 def natural_parameter(family: Family, link: Link, z: Array) -> Array:
-    """eta as a function of the linear predictor z: (...) or (..., k). NaN outside the domain of the link."""
+    """eta as a function of the linear predictor z.
+
+    Args:
+        family: the law of y.
+        link: from :func:`resolve`.
+        z: (...), or (..., k) for a vector eta.
+
+    Returns:
+        eta, of the shape of z; NaN outside the domain of the link. The canonical link passes z on as it is, also where
+        it is outside the natural domain; Geometric gives 0, the edge of that domain, where the mean would be 1 or less.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, links
+        >>> print(links.natural_parameter(families.Poisson(), links.sqrt, jnp.array([1.0, -1.0])))  # log z^2, z > 0
+        [ 0. nan]
+
+    Source: McCullagh & Nelder (1989), section 2.2.
+    """
     if link is canonical:
         return z
     if link is unconstrained:
@@ -133,12 +180,29 @@ def natural_parameter(family: Family, link: Link, z: Array) -> Array:
 
 
 def is_canonical(family: Family, link: Link) -> bool:
-    """Whether eta is a linear function of z, so that observed and expected information agree."""
+    """Whether eta is a linear function of z, so that observed and expected information agree.
+
+    Example:
+        >>> from jaxml import families, links
+        >>> links.is_canonical(families.Poisson(), links.log), links.is_canonical(families.Gamma(), links.log)
+        (True, False)
+
+    Source: McCullagh & Nelder (1989), section 2.2.4.
+    """
     return link is canonical or link.name == family.canonical_link
 
 
 def spans_mean(family: Family, link: Link) -> bool:
-    """Whether z runs over the whole line as the mean runs over the interior of the hull of the support, increasing."""
+    """Whether z runs over the whole line as the mean runs over the interior of the hull of the support, increasing.
+
+    Then y on the boundary of the hull can push the coefficients to infinity. Known for the links by name; False where y,
+    a positive real number, is never on the boundary.
+
+    Example:
+        >>> from jaxml import families, links
+        >>> links.spans_mean(families.Bernoulli(), links.probit), links.spans_mean(families.Poisson(), links.sqrt)
+        (True, False)
+    """
     if family.space == "unit":
         return link in (logit, probit, cloglog) or is_canonical(family, link)
     return (
@@ -150,7 +214,15 @@ def spans_mean(family: Family, link: Link) -> bool:
 
 
 def domain(family: Family, link: Link) -> tuple[float, float]:
-    """The open interval of linear predictors z for which the mean is inside its hull; scalar families."""
+    """The open interval of linear predictors z for which the mean is inside its hull; scalar families.
+
+    The whole line where it is not known: the link has no ``forward``, or the family declares no mean.
+
+    Example:
+        >>> from jaxml import families, links
+        >>> links.domain(families.Poisson(), links.sqrt)
+        (0.0, inf)
+    """
     if link is canonical:
         return family.natural_bounds
     if link.forward is None or link is unconstrained or family.space is None:

@@ -1,6 +1,7 @@
 """How a solver ended, as an integer that survives jit and vmap, and the words that go with it."""
 
 import enum
+import inspect
 import warnings
 from typing import Any
 
@@ -9,7 +10,23 @@ import numpy as np
 
 
 class Status(enum.IntEnum):
-    """How a solver ended. Codes rise with their precedence; every code but CONVERGED says why there is no optimum yet."""
+    """How a solver ended. Codes rise with their precedence; every code but CONVERGED says why there is no optimum yet.
+
+    Attributes:
+        CONVERGED: 0, the distance to the optimum is below the tolerance.
+        STEP_LIMIT: 1, the steps (or epochs) ran out.
+        LINE_SEARCH_FAILED: 2, no step along the search direction lowers the objective.
+        BOUNDARY: 3, the objective falls towards the edge of the domain, where its gradient is not 0.
+        SEPARATED: 4, some combination of the columns predicts y without error; the coefficients run off to infinity.
+        INFEASIBLE: 5, no starting point inside the domain was found.
+        NON_FINITE: 6, objective, gradient or direction became NaN or infinite.
+
+    Example:
+        >>> from jaxml import Status, optimize
+        >>> result = optimize.gradient_descent(lambda x: x**2, 1.0, learning_rate=0.1, max_steps=3)
+        >>> Status(int(result.status)).name
+        'STEP_LIMIT'
+    """
 
     CONVERGED = 0
     STEP_LIMIT = 1
@@ -37,8 +54,8 @@ _MESSAGES = {
         " match the function, an objective that is not smooth, or the rounding floor. Use float64, or start elsewhere."
     ),
     Status.BOUNDARY: (
-        "boundary: the objective falls towards the edge of the domain, where the maximum of the likelihood lies and the gradient"
-        " is not zero. Standard errors do not hold there. Use another link, or a penalty."
+        "boundary: the search came to the edge of the domain, towards which the objective still falls: the minimum lies somewhere"
+        " on the edge, where the gradient is not zero and standard errors do not hold. Use another link, or a penalty."
     ),
     Status.SEPARATED: (
         "separated: some combination of the columns predicts the outcome without error, so the likelihood has no maximum and its"
@@ -55,14 +72,18 @@ _MESSAGES = {
 }
 
 
-def report(result: Any) -> str:
-    """Say how a solver or a fit ended, and warn where it did not converge.
+def report(result: Any, *remarks: str) -> str:
+    """Say how a solver or a fit ended, and warn where it did not converge or there is a remark.
 
     Args:
-        result: anything with a ``status`` field: one fit, or a batch from ``jax.vmap``.
+        result: anything with a ``status`` field: one fit, or a batch from ``jax.vmap``; read on the host.
+        *remarks: sentences to add.
 
     Returns:
-        A sentence for one fit, counts by status for a batch.
+        For one fit :attr:`Status.message`, its own ``notes`` if it has any, and the remarks; for a batch counts by status.
+
+    Warns:
+        ConvergenceWarning: with the same text, unless all have converged and there is no remark.
 
     Example:
         >>> from jaxml import optimize, report
@@ -72,13 +93,21 @@ def report(result: Any) -> str:
     codes = np.atleast_1d(np.asarray(jax.device_get(result.status))).ravel()
     counts = {Status(code): int(np.sum(codes == code)) for code in np.unique(codes)}
     if codes.size == 1:
-        text = Status(codes[0]).message
+        text = " ".join([Status(codes[0]).message, *getattr(result, "notes", ()), *remarks])
     else:
         text = f"{codes.size} fits: " + ", ".join(f"{k} {s.name.lower().replace('_', ' ')}" for s, k in counts.items())
-    if set(counts) != {Status.CONVERGED}:
-        warnings.warn(text, ConvergenceWarning, stacklevel=2)
+    if remarks or set(counts) != {Status.CONVERGED}:
+        warnings.warn(text, ConvergenceWarning, stacklevel=_callers_level())
     return text
 
 
+def _callers_level() -> int:
+    """The stack level of the first frame outside this package, so that a warning points at the user's line."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == __name__.split(".")[0]:
+        level, frame = level + 1, frame.f_back
+    return level - 1
+
+
 class ConvergenceWarning(UserWarning):
-    """A fit ended without an optimum."""
+    """A fit ended without an optimum; the text is that of :func:`report`."""

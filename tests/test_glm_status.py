@@ -75,16 +75,38 @@ def test_line_search_failed_where_the_derivative_has_the_wrong_sign(solver):
 
 
 def test_boundary_where_the_maximum_of_a_poisson_identity_model_lies_on_it():
-    fit = ends(
-        Status.BOUNDARY, families.Poisson(), np.array([[0.0], [1.0], [2.0]]), np.array([3, 0, 0]), link="identity"
-    )
+    with pytest.warns(
+        ConvergenceWarning, match=r"boundary: .* Row 2 is on the edge: .* in a domain of \(0, inf\)"
+    ) as caught:
+        fit = glm.fit(families.Poisson(), np.array([[0.0], [1.0], [2.0]]), np.array([3, 0, 0]), link="identity")
+    assert caught[0].filename == __file__
+    assert Status(int(fit.status)) is Status.BOUNDARY
     # The maximum over the closed domain is at bias 2, weight -1: means 2, 1, 0.
-    assert np.allclose([fit.params.bias, fit.params.weight[0]], [2.0, -1.0], atol=0.05)
+    assert np.allclose([fit.params.bias, fit.params.weight[0]], [2.0, -1.0], atol=1e-9)
 
 
 def test_boundary_of_a_log_binomial_model():
-    X = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [4.0]])
-    ends(Status.BOUNDARY, families.Bernoulli(), X, np.array([0, 0, 1, 0, 1, 1]), link="log")
+    X, y = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [4.0]]), np.array([0, 0, 1, 0, 1, 1])
+    fit = ends(Status.BOUNDARY, families.Bernoulli(), X, y, link="log")
+    assert np.allclose(fit.params.bias, -4 * fit.params.weight[0])  # the mean at x = 4 is 1, and both y there are
+
+
+def test_a_link_given_as_a_function_warns_where_it_saturates():
+    X, y = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [50.0]]), np.array([0, 0, 1, 0, 1, 1])
+    with pytest.warns(ConvergenceWarning, match=r"'ndtr' goes through the mean, which saturates in 1 row \(.*row 5"):
+        glm.fit(families.Bernoulli(), X, y, link=jax.scipy.special.ndtr)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        glm.fit(families.Bernoulli(), X, y, link="probit")
+        glm.fit(families.Bernoulli(), X[:5], y[:5], link=jax.scipy.special.ndtr)
+
+
+def test_as_many_parameters_as_observations_is_called_saturated():
+    fit = glm.fit(families.Normal(), np.array([[0.0], [1.0]]), np.array([0.0, 1.0]))
+    assert np.isnan(fit.dispersion)
+    assert jaxml.report(fit).endswith(
+        "Saturated: as many parameters as observations, so that the dispersion is not defined (NaN)."
+    )
 
 
 @pytest.mark.parametrize("rows", [COMPLETE, QUASI], ids=["complete", "quasi-complete"])

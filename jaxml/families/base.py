@@ -40,6 +40,8 @@ class Family:
         ...     def support(self, y): return y > 0
         >>> print(families.mean(Rayleigh(), -0.5))
         2.0
+
+    Source: notes 5.1; Barndorff-Nielsen (1978), chapter 8; Wainwright & Jordan (2008), section 3.2.
     """
 
     natural_size: ClassVar[Any] = None  # None: eta is a scalar; an int (or a property): eta has shape (..., k)
@@ -93,11 +95,11 @@ class Family:
         return 1
 
     def with_dispersion(self, phi: Any) -> "Family":
-        """The same family with its dispersion known to be phi."""
+        """The same family with its dispersion known to be phi; TypeError for a family without one."""
         raise TypeError(f"{type(self).__name__} has no dispersion to set")
 
     def maximum_likelihood_dispersion(self, mean_deviance: Array) -> Array:
-        """The phi that maximises the likelihood, given the deviance per observation."""
+        """The phi that maximises the likelihood, given the deviance per observation; TypeError where there is none."""
         raise TypeError(f"{type(self).__name__} has no dispersion to estimate")
 
     def loss(self, eta: Array, y: Any) -> Array:
@@ -125,7 +127,7 @@ class Family:
         raise NotImplementedError
 
     def from_unconstrained(self, z: Array) -> Array:
-        """A smooth map of all of R^k onto the natural domain; for families with a vector eta."""
+        """A smooth map of all of R^k onto the natural domain; the identity where that is R^k, and for a scalar eta."""
         return z
 
     def to_unconstrained(self, eta: Array) -> Array:
@@ -157,7 +159,7 @@ class Family:
         return jnp.where(v == 0, 0.0, jnp.where(v > 0, high * v, low * v))
 
     def sample(self, key: Array, eta: Array, shape: tuple[int, ...], trials: Any = None) -> Any:
-        """Draws of Y of shape ``shape + batch``."""
+        """Draws of Y of shape ``shape + batch``, with a last axis more where y is a vector."""
         raise NotImplementedError(f"{type(self).__name__} does not define a sampler")
 
     # -- shared ----------------------------------------------------------------------------------------------------

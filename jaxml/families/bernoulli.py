@@ -14,7 +14,15 @@ _LOG_2PI = 1.8378770664093453
 
 @family
 class Bernoulli(Family):
-    """y in {0, 1}; eta = log(phi / (1 - phi)), T = y, a = log(1 + e^eta), b = 1. The mean is the logistic function of eta.
+    """y in {0, 1}; eta = log(phi / (1 - phi)), T = y, a = log(1 + e^eta), b = 1.
+
+    The domain is R; the mean phi is the logistic function of eta.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.mean(families.Bernoulli(), jnp.log(3.0)).round(2))
+        0.75
 
     Source: notes 5.2; McCullagh & Nelder (1989), chapter 4.
     """
@@ -66,6 +74,8 @@ class Bernoulli(Family):
 @family
 class Binomial(Family):
     """y = (s, m), s successes in m trials; eta = log(phi / (1 - phi)), T = s, a = log(1 + e^eta) per trial, b = m! / (s! (m-s)!).
+
+    y is the pair (s, m) of arrays that broadcast; the mean per trial is phi. Without y, give the trials by name.
 
     Example:
         >>> from jaxml import families

@@ -13,6 +13,8 @@ _LOG_2PI = 1.8378770664093453
 class Beta(Family):
     """0 < y < 1; eta = (alpha, beta), T = (log y, log(1 - y)), a = log B(alpha, beta), b = 1 / (y (1 - y)).
 
+    The domain is alpha > 0, beta > 0; E[Y] = alpha / (alpha + beta).
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import families
@@ -65,6 +67,18 @@ class Beta(Family):
 @family
 class Dirichlet(Family):
     """y in the open simplex of R^d; eta = alpha, T = log y, a = sum_k log Gamma(alpha_k) - log Gamma(sum_k alpha_k), b = 1 / prod y_k.
+
+    The domain is alpha_k > 0; E[Y] = alpha / sum_k alpha_k. The entries of y must sum to 1 up to their rounding.
+
+    Args:
+        dimension: d, static; y and eta are (..., d).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> log = families.log_prob(families.Dirichlet(3), jnp.ones(3), jnp.array([0.2, 0.3, 0.5]))
+        >>> print(f"{jnp.exp(log):.4f}")
+        2.0000
 
     Source: Minka (2000), "Estimating a Dirichlet distribution".
     """

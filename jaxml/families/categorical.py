@@ -18,6 +18,9 @@ _LOG_2PI = 1.8378770664093453
 class Categorical(Family):
     """y in {0, ..., K-1}; T = one-hot(y), a = log sum_k e^eta_k, b = 1. The mean is the softmax of eta.
 
+    Args:
+        classes: K, static; y is (...), of any dtype, eta (..., K).
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import families
@@ -77,7 +80,18 @@ class Categorical(Family):
 class Multinomial(Family):
     """y in N^K, counts of m = sum_k y_k trials; T = y, a = log sum_k e^eta_k per trial, b = m! / prod_k y_k!.
 
-    Source: McCullagh & Nelder (1989), section 5.2.
+    The mean is m softmax(eta). Without y, give the trials m by name.
+
+    Args:
+        classes: K, static; y and eta are (..., K).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.mean(families.Multinomial(3), jnp.zeros(3), trials=6))
+        [2. 2. 2.]
+
+    Source: McCullagh & Nelder (1989), chapter 5.
     """
 
     classes: int = static_field()

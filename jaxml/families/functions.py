@@ -34,15 +34,21 @@ def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
     Args:
         family: the law, at its own dispersion (1 where that is unknown).
         eta: natural parameter, (...) or (..., k).
-        y: observations, broadcast against eta; for Binomial the pair (successes, trials).
+        y: observations, arrays or numbers broadcast against eta; for Binomial the pair (successes, trials).
 
     Returns:
-        log p(y; eta), of the broadcast shape; -inf outside the support.
+        log p(y; eta), of the broadcast shape and the floating dtype of eta; -inf where y is outside the support (NaN
+        is), or eta outside the natural domain.
+
+    Raises:
+        TypeError, ValueError: by JAX, where the shapes do not broadcast.
 
     Example:
         >>> from jaxml import families
         >>> print(families.log_prob(families.Poisson(), 0.0, 2))
         -1.69314...
+
+    Source: notes 5.1; McCullagh & Nelder (1989), section 2.2.
     """
     family, eta, y = _door(family, eta, y)
     return jnp.where(family.support(y), log_density(family, eta, y), -jnp.inf)
@@ -52,6 +58,16 @@ def log_density(family: Family, eta: Array, y: Any) -> Array:
     """The formula of :func:`log_prob` without the test of the support, for arrays of one dtype.
 
     Counts go by Loader's saddle-point form, log p at the eta that fits y itself less half the deviance: no large terms cancel.
+
+    Args:
+        family: the law.
+        eta: natural parameter, (...) or (..., k).
+        y: observations, broadcast against eta.
+
+    Returns:
+        log p(y; eta), of the broadcast shape; for counts also between the integers, where it is a smooth continuation.
+
+    Source: Loader (2000), "Fast and accurate computation of binomial probabilities".
     """
     if not _defines(family, "log_saturated"):
         return _direct_log_prob(family, eta, y)
@@ -62,29 +78,100 @@ def log_density(family: Family, eta: Array, y: Any) -> Array:
 def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """E[T(Y)] = grad a(eta), times the number of trials.
 
+    Args:
+        family: the law.
+        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
+
+    Returns:
+        E[T(Y)], of the shape of eta and in its floating dtype: E[Y] where T(y) = y, the probabilities for Categorical.
+
+    Raises:
+        TypeError: trials missing for a family that has them, or given for one that has none.
+
     Example:
         >>> from jaxml import families
         >>> print(families.mean(families.Bernoulli(), 0.0))
         0.5
+        >>> print(families.mean(families.Binomial(), 0.0, trials=10))
+        5.0
+
+    Source: notes 5.4; Wainwright & Jordan (2008), section 3.5.
     """
     family, eta, trials = _door(family, eta, trials)
     return _scale(family, trials, 0 if family.natural_size is None else 1) * _gradient(family, eta)
 
 
 def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
-    """Var[T(Y)] = phi hessian a(eta), times the number of trials; (..., k, k) for a vector statistic."""
+    """Var[T(Y)] = phi hessian a(eta), times the number of trials.
+
+    Args:
+        family: the law, at its own dispersion phi (1 where that is unknown).
+        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
+
+    Returns:
+        (...) variances, or (..., k, k) covariance matrices of a vector statistic, singular for Categorical and
+        Multinomial.
+
+    Raises:
+        TypeError: trials missing for a family that has them, or given for one that has none.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.variance(families.Exponential(), -0.5))
+        4.0
+
+    Source: notes 5.5; McCullagh & Nelder (1989), section 2.2.2.
+    """
     family, eta, trials = _door(family, eta, trials)
     return family.dispersion * _scale(family, trials, 0 if family.natural_size is None else 2) * hessian(family, eta)
 
 
 def fisher(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
-    """Fisher information about eta, hessian a(eta) / phi, times the number of trials."""
+    """Fisher information about eta in one observation, hessian a(eta) / phi, times the number of trials.
+
+    Args:
+        family: the law, at its own dispersion phi (1 where that is unknown).
+        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
+
+    Returns:
+        (...), or (..., k, k). Observed and expected information about eta are the same.
+
+    Raises:
+        TypeError: trials missing for a family that has them, or given for one that has none.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.fisher(families.Normal(variance=4.0), 0.0))
+        0.25
+
+    Source: notes 5.5; Barndorff-Nielsen (1978), chapter 8.
+    """
     family, eta, trials = _door(family, eta, trials)
     return _scale(family, trials, 0 if family.natural_size is None else 2) * hessian(family, eta) / family.dispersion
 
 
 def hessian(family: Family, eta: ArrayLike) -> Array:
-    """The second derivative of a at eta, per trial: (...) or (..., k, k)."""
+    """The second derivative of a at eta, per trial: variance and information at dispersion 1.
+
+    Args:
+        family: the law.
+        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+
+    Returns:
+        (...), or (..., k, k).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.hessian(families.Categorical(2), jnp.zeros(2)))
+        [[ 0.25 -0.25]
+         [-0.25  0.25]]
+
+    Source: notes 5.5.
+    """
     family, eta, _ = _door(family, eta)
     if family.natural_size is None:
         return jax.jvp(lambda e: _gradient(family, e), (eta,), (jnp.ones_like(eta),))[1]
@@ -97,8 +184,22 @@ def natural(family: Family, mean: ArrayLike) -> Array:
     A closed form where the family has one; otherwise Newton's method on a(eta) - <eta, mean>, differentiable by the implicit
     function theorem. For families with redundant parameters (Categorical) the answer sums to zero.
 
+    Args:
+        family: the law.
+        mean: E[T(Y)] per trial inside its range (not checked), (...) or (..., k).
+
     Returns:
-        eta, of the shape of ``mean``; infinite where the mean is on the boundary of its range.
+        eta, of the shape of ``mean``. A mean on the boundary of its range has no eta inside the domain: a closed form
+        then gives an infinite entry or the end of the domain (MultivariateNormal: NaN), Newton's method a large finite
+        value.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.natural(families.Bernoulli(), jnp.array([0.25, 0.5, 1.0])).round(4))
+        [-1.0986  0.         inf]
+
+    Source: Wainwright & Jordan (2008), sections 3.5 and 3.6.
     """
     family, mean, _ = _door(family, mean)
     if _defines(family, "natural"):
@@ -109,8 +210,26 @@ def natural(family: Family, mean: ArrayLike) -> Array:
 def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
     """Unscaled deviance of each observation, ``2 phi [log p(y; saturated) - log p(y; eta)]``; exact near the fit.
 
+    For Normal it is (y - mu)^2, whatever the variance.
+
+    Args:
+        family: the law; its dispersion does not matter.
+        eta: natural parameter, (...) or (..., k).
+        y: observations, broadcast against eta; for Binomial the pair (successes, trials). The support is not checked.
+
+    Returns:
+        The deviance, of the broadcast shape, not negative; inf where eta is outside the natural domain, or where the
+        likelihood of y has no bound (a gamma observation of 0).
+
     Raises:
         TypeError: for families whose likelihood is unbounded at a single observation (two free parameters).
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.deviance(families.Normal(), 1.0, 3.0))
+        4.0
+
+    Source: McCullagh & Nelder (1989), section 2.3.
     """
     if not _defines(family, "conjugate") and family.natural_size is not None:
         raise TypeError(
@@ -125,12 +244,26 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
 
 
 def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
-    """KL(p || q) = E_p[log p(Y) - log q(Y)] between two members with natural parameters p and q.
+    """KL(p || q) = E_p[log p(Y) - log q(Y)] between two members with natural parameters p and q, in nats.
+
+    Args:
+        family: the law, at its own dispersion.
+        p: natural parameter inside its domain (not checked), (...) or (..., k).
+        q: natural parameter, broadcast against p and cast to its dtype.
+        trials: number of trials of both, broadcast against the batch; for Binomial and Multinomial only.
+
+    Returns:
+        The divergence, of the broadcast batch shape, not negative; inf where q is outside its domain.
+
+    Raises:
+        TypeError: trials missing for a family that has them, or given for one that has none.
 
     Example:
         >>> from jaxml import families
         >>> print(families.kl_divergence(families.Normal(), 0.0, 1.0))
         0.5
+
+    Source: Bishop (2006), section 1.6.1; as a Bregman divergence of a, see the module.
     """
     family, p, trials = _door(family, p, trials)
     q = jnp.asarray(q, p.dtype)
@@ -139,7 +272,27 @@ def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = N
 
 
 def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
-    """-E[log p(Y; eta)], in nats."""
+    """-E[log p(Y; eta)], in nats.
+
+    Args:
+        family: the law, at its own dispersion.
+        eta: finite natural parameter inside its domain (not checked), (...) or (..., k).
+        trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
+
+    Returns:
+        The entropy of each law, one per batch element; differential entropy, of either sign, where Y is continuous.
+
+    Raises:
+        TypeError: trials missing for a family that has them, or given for one that has none.
+        NotImplementedError: for a family of one's own that defines neither ``entropy`` nor ``expected_log_base``.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.entropy(families.Bernoulli(), 0.0))
+        0.6931472
+
+    Source: Wainwright & Jordan (2008), section 3.6.
+    """
     family, eta, trials = _door(family, eta, trials)
     m = _scale(family, trials, 0)
     if _defines(family, "entropy"):
@@ -149,12 +302,55 @@ def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
 
 def cross_entropy(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
-    """-E_p[log q(Y)] = entropy(p) + KL(p || q), in nats."""
+    """-E_p[log q(Y)] = entropy(p) + KL(p || q), in nats.
+
+    Args:
+        family: the law, at its own dispersion.
+        p: finite natural parameter inside its domain (not checked), (...) or (..., k).
+        q: natural parameter, broadcast against p and cast to its dtype.
+        trials: number of trials of both, broadcast against the batch; for Binomial and Multinomial only.
+
+    Returns:
+        The cross-entropy, of the broadcast batch shape; inf where q is outside its domain.
+
+    Raises:
+        TypeError, NotImplementedError: as :func:`entropy`.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(f"{families.cross_entropy(families.Bernoulli(), 0.0, 1.0):.4f}")
+        0.8133
+
+    Source: Bishop (2006), section 1.6.1.
+    """
     return entropy(family, p, trials=trials) + kl_divergence(family, p, q, trials=trials)
 
 
 def sample(family: Family, eta: ArrayLike, key: Array, shape: tuple[int, ...] = (), *, trials: Any = None) -> Any:
-    """Independent draws of Y of shape ``shape + batch`` (for Binomial and Multinomial given ``trials``: the counts)."""
+    """Independent draws of Y (for Binomial and Multinomial given ``trials``: the counts).
+
+    Args:
+        family: the law, at its own dispersion.
+        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        key: random key; the same key gives the same draws.
+        shape: how many draws for each element of the batch; static under jit.
+        trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
+
+    Returns:
+        Draws of shape ``shape + batch``, with a last axis more where y is a vector. In the floating dtype of eta,
+        counts too; integer labels for Categorical.
+
+    Raises:
+        TypeError: shape is not a tuple; trials missing for a family that has them, or given for one that has none.
+        NotImplementedError: for a family of one's own without a sampler.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.sample(families.Poisson(), jnp.zeros(2), jax.random.key(0), (5,)).shape)
+        (5, 2)
+    """
     if not isinstance(shape, tuple):
         raise TypeError(f"shape must be a tuple of ints, got {shape!r}")
     family, eta, trials = _door(family, eta, trials)
@@ -166,12 +362,18 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
     """Maximum likelihood for independent observations: the eta whose mean is the weighted average of T(y).
 
     Args:
-        family: the law.
-        y: observations with one leading dimension n.
-        weights: (n,), how often each observation counts; rows of weight 0 count in nothing, even where they hold NaN.
+        family: the law. Its dispersion does not matter, and is not estimated.
+        y: observations with one leading dimension n, an array (for Binomial a pair of arrays); the support is not
+            checked.
+        weights: (n,), not negative (not checked), how often each observation counts; rows of weight 0 count in nothing,
+            even where they hold NaN.
 
     Returns:
-        eta, () or (k,).
+        eta, () or (k,). Where the average is on the boundary of the range of the mean, as when all counts are 0, no eta
+        attains the maximum: see :func:`natural`. NaN where all weights are 0.
+
+    Raises:
+        ValueError: no observation, or weights of another shape than (n,).
 
     Example:
         >>> import jax.numpy as jnp
@@ -179,6 +381,8 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
         >>> eta = families.fit(families.Poisson(), jnp.array([1, 2, 3, 6]))
         >>> print(families.mean(families.Poisson(), eta))
         3.0
+
+    Source: notes 1.5; Wainwright & Jordan (2008), section 3.6; Bishop (2006), section 2.4.1.
     """
     y = jax.tree.map(jnp.asarray, y)
     t = _floating(family.statistic(y))

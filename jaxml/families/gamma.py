@@ -16,7 +16,7 @@ _LOG_2PI = 1.8378770664093453
 
 @family
 class Exponential(Family):
-    """y > 0; eta = -rate, T = y, a = -log(-eta), b = 1.
+    """y > 0; eta = -rate < 0, T = y, a = -log(-eta), b = 1. The mean is -1 / eta.
 
     Example:
         >>> from jaxml import families
@@ -69,10 +69,18 @@ class Exponential(Family):
 
 @family
 class Gamma(Exponential):
-    """y > 0; eta = -1 / mu, T = y, a = -log(-eta), dispersion phi = 1 / shape.
+    """y > 0; eta = -1 / mu < 0, T = y, a = -log(-eta), dispersion phi = 1 / shape, variance phi mu^2.
 
     log b = shape log(shape) - log Gamma(shape) + (shape - 1) log y. ``Gamma()`` leaves the shape to be estimated by a fit and
     takes it as 1 in a bare ``log_prob``.
+
+    Args:
+        shape: None, or a positive number shared by all observations.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.variance(families.Gamma(shape=4.0), -0.5))
+        1.0
 
     Source: McCullagh & Nelder (1989), chapter 8.
     """
@@ -124,6 +132,15 @@ class Gamma(Exponential):
 @family
 class GammaShapeRate(Family):
     """y > 0; eta = (alpha, -beta), T = (log y, y), a = log Gamma(alpha) - alpha log beta, b = 1 / y.
+
+    The domain is shape alpha > 0, rate beta > 0; E[Y] = alpha / beta.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> law = families.GammaShapeRate()
+        >>> print(law.expectation(jnp.array([2.0, -4.0])))  # alpha = 2, beta = 4
+        0.5
 
     Source: Barndorff-Nielsen (1978), chapter 8.
     """
@@ -193,7 +210,15 @@ class GammaShapeRate(Family):
 
 
 def digamma_gap(k: Array) -> Array:
-    """``log k - psi(k)`` for k > 0, free of cancellation for large k: ``1 / (2 k)`` minus the derivative of Stirling's remainder."""
+    """``log k - psi(k)`` for k > 0, free of cancellation for large k.
+
+    Computed as ``1 / (2 k)`` minus the derivative of Stirling's remainder.
+
+    Example:
+        >>> from jaxml.families.gamma import digamma_gap
+        >>> print(f"{digamma_gap(1.0):.4f}")
+        0.5772
+    """
     k = jnp.asarray(k)
     return 0.5 / k - jax.jvp(special.stirling_error, (k,), (jnp.ones_like(k),))[1]
 
@@ -201,7 +226,23 @@ def digamma_gap(k: Array) -> Array:
 @jax.custom_jvp
 @jax.jit  # the loop would be compiled anew by each eager call
 def shape_from_gap(gap: Array) -> Array:
-    """The k with ``log k - psi(k) = gap``: Minka's approximation (2002), then Newton's method on the logarithms of both sides."""
+    """The k with ``log k - psi(k) = gap``: the shape of a gamma law by maximum likelihood.
+
+    Minka's approximation, then Newton's method on the logarithms of both sides.
+
+    Args:
+        gap: positive, of any shape; log E[Y] - E[log Y] of a gamma law of shape k.
+
+    Returns:
+        k, of the shape of ``gap`` and differentiable in it; inf where it is 0, NaN where it is negative.
+
+    Example:
+        >>> from jaxml.families.gamma import shape_from_gap
+        >>> print(f"{shape_from_gap(0.5772157):.4f}")
+        1.0000
+
+    Source: Minka (2002), "Estimating a Gamma distribution".
+    """
     positive = gap > 0
     s = jnp.where(positive, gap, 1)
     k = (3 - s + jnp.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)

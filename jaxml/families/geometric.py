@@ -19,6 +19,8 @@ _LOG_2PI = 1.8378770664093453
 class Geometric(Family):
     """y in {1, 2, ...}, trials up to the first success; eta = log(1 - phi) < 0, T = y, a = log(e^eta / (1 - e^eta)), b = 1.
 
+    The mean is 1 / phi = 1 / (1 - e^eta).
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import families
@@ -80,6 +82,15 @@ class NegativeBinomial(Family):
     """y in {0, 1, 2, ...}, variance mu + mu^2 / r; eta = log(mu / (mu + r)) < 0, T = y, a = -r log(1 - e^eta).
 
     b = Gamma(y + r) / (Gamma(r) y!). The size r is known: with r unknown this is not an exponential family.
+
+    Args:
+        r: a positive number, an integer or not, shared by all observations.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.variance(families.NegativeBinomial(2.0), jnp.log(0.5)))  # mu = 2
+        4.0
 
     Source: McCullagh & Nelder (1989), section 6.2; Loader (2000).
     """

@@ -14,10 +14,18 @@ _LOG_2PI = 1.8378770664093453
 
 @family
 class InverseGaussian(Family):
-    """y > 0; eta = -1 / (2 mu^2), T = y, a = -sqrt(-2 eta), dispersion phi = 1 / shape, variance phi mu^3.
+    """y > 0; eta = -1 / (2 mu^2) < 0, T = y, a = -sqrt(-2 eta), dispersion phi = 1 / shape, variance phi mu^3.
 
     log b = -1 / (2 phi y) - log(2 pi phi y^3) / 2. ``InverseGaussian()`` leaves the shape to be estimated by a fit and takes it
-    as 1 in a bare ``log_prob``.
+    as 1 in a bare ``log_prob``. At eta = 0, the edge of the domain, the law is proper (Lévy) but its mean is infinite.
+
+    Args:
+        shape: None, or a positive number shared by all observations.
+
+    Example:
+        >>> from jaxml import families
+        >>> print(families.variance(families.InverseGaussian(shape=4.0), -0.125))  # mu = 2
+        2.0
 
     Source: McCullagh & Nelder (1989), section 2.2; Tweedie (1957).
     """
@@ -89,6 +97,14 @@ class InverseGaussian(Family):
 @family
 class InverseGaussianMeanShape(Family):
     """y > 0; eta = (-lam / (2 mu^2), -lam / 2), T = (y, 1/y), a = -2 sqrt(eta_1 eta_2) - log(-2 eta_2) / 2, b = 1 / sqrt(2 pi y^3).
+
+    The domain is mean mu > 0, shape lam > 0; E[Y] = mu.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.mean(families.InverseGaussianMeanShape(), jnp.array([-0.5, -0.5])))  # mu = 1, lam = 1
+        [1. 2.]
 
     Source: Tweedie (1957), "Statistical properties of inverse Gaussian distributions".
     """

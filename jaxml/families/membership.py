@@ -42,14 +42,16 @@ def exponential_family_dimension(
     """Test on a grid whether a law is an exponential family, and of what dimension.
 
     Args:
-        log_density: ``log_density(y, theta)``, a scalar, -inf outside the support.
-        points: observations y, a pytree with one leading axis.
-        parameters: parameters theta, a pytree with one leading axis.
+        log_density: ``log_density(y, theta)``, a JAX function to a scalar, -inf outside the support.
+        points: observations y, a pytree of arrays with one leading axis.
+        parameters: parameters theta, a pytree of arrays with one leading axis.
         tol: singular values up to ``tol`` count as 0; by default what rounding of the log-densities explains.
 
     Returns:
         :class:`Membership`, of Python and NumPy values: this runs on the host, not inside jit. For a law with a number of trials
-        keep it the same for all points.
+        keep it the same for all points. Where there is no verdict (NaN or +inf densities, or fewer than two points or
+        parameters) ``consistent`` is False, ``dimension`` 0, and ``message`` says why. A verdict holds for its grid alone:
+        on a finer one the dimension of an exponential family stays what it is, that of another law grows.
 
     Example:
         >>> import jax.numpy as jnp
@@ -58,6 +60,11 @@ def exponential_family_dimension(
         >>> found = families.exponential_family_dimension(inside, jnp.linspace(0.0, 3.0, 9), jnp.linspace(1.0, 3.0, 9))
         >>> found.constant_support
         False
+        >>> poisson = lambda y, eta: families.log_prob(families.Poisson(), eta, y)
+        >>> families.exponential_family_dimension(poisson, jnp.arange(12.0), jnp.linspace(-1.0, 1.0, 9)).message
+        'Consistent with an exponential family of dimension 1.'
+
+    Source: Barndorff-Nielsen (1978), section 8.1; notes 5.6.
     """
     rows = jax.jit(jax.vmap(lambda p, y: jax.vmap(lambda theta: log_density(y, theta))(p), (None, 0)))
     matrix = np.asarray(rows(*jax.tree.map(jnp.asarray, (parameters, points))))

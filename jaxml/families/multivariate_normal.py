@@ -16,6 +16,9 @@ class MultivariateNormal(Family):
     vech lists the lower triangle by rows, so eta = (h, entries of -P below and of -P / 2 on the diagonal);
     a = h'P^-1 h / 2 - log det(P) / 2, b = (2 pi)^(-d/2). ``pack`` and ``unpack`` go from mean and covariance to eta and back.
 
+    Args:
+        dimension: d, static; y is (..., d), eta (..., d + d(d+1)/2), inside the domain where P is positive definite.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import families
@@ -36,7 +39,10 @@ class MultivariateNormal(Family):
         return self.dimension + self.dimension * (self.dimension + 1) // 2
 
     def pack(self, mean, covariance):
-        """eta, (..., d + d(d+1)/2), of the law with this mean (..., d) and covariance (..., d, d)."""
+        """eta, (..., d + d(d+1)/2), of the law with this mean (..., d) and covariance (..., d, d).
+
+        NaN where the covariance is not positive definite (beyond rounding).
+        """
         root = jnp.linalg.cholesky(covariance)
         identity = jnp.broadcast_to(jnp.eye(self.dimension, dtype=root.dtype), root.shape)
         inverse = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
@@ -44,7 +50,15 @@ class MultivariateNormal(Family):
         return self._join(_apply(precision, mean), precision)
 
     def unpack(self, eta):
-        """Mean (..., d) and covariance (..., d, d) of the law with natural parameter eta."""
+        """Mean (..., d) and covariance (..., d, d) of the law with natural parameter eta, in the domain (not checked).
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> from jaxml import families
+            >>> mean, covariance = families.MultivariateNormal(2).unpack(jnp.array([1.0, 2.0, -0.5, 0.0, -0.5]))
+            >>> print(mean, covariance.ravel())
+            [1. 2.] [1. 0. 0. 1.]
+        """
         h, root, _ = self._factor(eta)
         identity = jnp.broadcast_to(jnp.eye(self.dimension, dtype=root.dtype), root.shape)
         inverse = jax.scipy.linalg.solve_triangular(root, identity, lower=True)

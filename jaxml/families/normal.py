@@ -16,6 +16,9 @@ class Normal(Family):
 
     ``Normal()`` leaves the variance to be estimated by a fit and takes it as 1 in a bare ``log_prob``.
 
+    Args:
+        variance: None, or a positive number shared by all observations.
+
     Example:
         >>> from jaxml import families
         >>> print(families.log_prob(families.Normal(variance=1.0), 0.0, 0.0))
@@ -85,6 +88,14 @@ class Normal(Family):
 @family
 class NormalMeanVariance(Family):
     """y real; eta = (mu / s2, -1 / (2 s2)), T = (y, y^2), a = -eta_1^2 / (4 eta_2) - log(-2 eta_2) / 2, b = 1 / sqrt(2 pi).
+
+    The domain is eta_2 < 0; E[Y] = mu = -eta_1 / (2 eta_2) and the variance is s2 = -1 / (2 eta_2).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.mean(families.NormalMeanVariance(), jnp.array([2.0, -0.5])))  # mu = 2, s2 = 1
+        [2. 5.]
 
     Source: Barndorff-Nielsen (1978), chapter 8.
     """

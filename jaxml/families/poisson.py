@@ -16,7 +16,7 @@ _LOG_2PI = 1.8378770664093453
 
 @family
 class Poisson(Family):
-    """y in {0, 1, 2, ...}; eta = log lambda, T = y, a = e^eta, b = 1 / y!.
+    """y in {0, 1, 2, ...}; eta = log lambda in R, T = y, a = e^eta, b = 1 / y!. The mean is lambda.
 
     Example:
         >>> from jaxml import families

@@ -15,6 +15,7 @@ from jaxml import links
 from jaxml.families.base import Family
 from jaxml.glm.checks import check_family, check_options, check_values, read_rows
 from jaxml.glm.engine import compiled_fit
+from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
 from jaxml.glm.survey import survey
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
@@ -107,8 +108,10 @@ def fit(
         "trace": trace,
     }
     result = compiled_fit(family, rows, l2, init, solver, facts, **static)
-    if check and not isinstance(result.status, jax.core.Tracer) and result.status != int(Status.CONVERGED):
-        report(result)
+    if check and not isinstance(result.status, jax.core.Tracer):
+        said = remarks(result, rows) if result.status == Status.BOUNDARY or not link.known else []
+        if said or result.status != Status.CONVERGED:
+            report(result, *said)
     return result
 
 

@@ -25,18 +25,52 @@ from jaxml.rows import Rows
 def linear_regression(X: Any, y: Any, **options: Any) -> Fit:
     """Linear regression: ``fit(Normal(), X, y, **options)``, exact after one Newton step.
 
+    Args:
+        X: (n, d).
+        y: (n,) real.
+        **options: of :func:`jaxml.glm.fit`.
+
+    Returns:
+        :class:`jaxml.glm.Fit`; its dispersion estimates the variance of y given x.
+
+    Raises:
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.fit`.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([1.0, 3.0, 5.0])
         >>> print(f"{glm.linear_regression(X, y).params.weight[0]:.4f}")
         2.0000
+
+    Source: notes 3, 6.4; McCullagh & Nelder (1989), chapter 3.
     """
     return fit(families.Normal(), X, y, **options)
 
 
 def logistic_regression(X: Any, y: Any, **options: Any) -> Fit:
-    """Logistic regression of labels 0 and 1: ``fit(Bernoulli(), X, y, **options)``."""
+    """Logistic regression of labels 0 and 1: ``fit(Bernoulli(), X, y, **options)``.
+
+    Args:
+        X: (n, d).
+        y: (n,) labels 0 and 1.
+        **options: of :func:`jaxml.glm.fit`.
+
+    Returns:
+        :class:`jaxml.glm.Fit`; status SEPARATED where the columns tell the labels apart without error and l2 is 0.
+
+    Raises:
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.fit`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([0, 1, 0, 1])
+        >>> print(f"{glm.logistic_regression(X, y).params.weight[0]:.3f}")
+        0.908
+
+    Source: notes 4.1, 4.2; McCullagh & Nelder (1989), chapter 4.
+    """
     return fit(families.Bernoulli(), X, y, **options)
 
 
@@ -46,8 +80,26 @@ def softmax_regression(X: Any, y: Any, *, classes: int | None = None, **options:
     Args:
         X: (n, d).
         y: (n,) integer labels.
-        classes: K; by default the largest label + 1, which must be readable (not inside jit).
+        classes: K, 2 or more; by default the largest label + 1, which must be readable (not inside jit).
         **options: of :func:`jaxml.glm.fit`.
+
+    Returns:
+        :class:`jaxml.glm.Fit` with weight (d, K) and bias (K,), summing to 0 over the classes unless their penalties
+        differ.
+
+    Raises:
+        ValueError: fewer than two classes, or classes not given inside jit.
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.fit`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([0, 1, 0, 2])
+        >>> fit = glm.softmax_regression(X, y, l2=0.1)
+        >>> print(glm.predict(fit, jnp.array([[3.0]])).argmax(axis=1))
+        [2]
+
+    Source: notes 4.3, 6.4; Bishop (2006), section 4.3.4.
     """
     if classes is None:
         if isinstance(y, jax.core.Tracer):
@@ -57,7 +109,28 @@ def softmax_regression(X: Any, y: Any, *, classes: int | None = None, **options:
 
 
 def poisson_regression(X: Any, y: Any, **options: Any) -> Fit:
-    """Poisson regression of counts: ``fit(Poisson(), X, y, **options)``."""
+    """Poisson regression of counts: ``fit(Poisson(), X, y, **options)``.
+
+    Args:
+        X: (n, d).
+        y: (n,) counts 0, 1, 2, ...
+        **options: of :func:`jaxml.glm.fit`; for rates give the logarithm of the exposure as ``offset``.
+
+    Returns:
+        :class:`jaxml.glm.Fit`.
+
+    Raises:
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.fit`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
+        >>> print(f"{glm.poisson_regression(X, y).params.weight[0]:.3f}")
+        0.706
+
+    Source: notes 6.4; McCullagh & Nelder (1989), chapter 6.
+    """
     return fit(families.Poisson(), X, y, **options)
 
 
@@ -66,12 +139,26 @@ def normal_equation(X: Any, y: Any, *, intercept: bool = True) -> Linear:
 
     For teaching and for well-conditioned X of full rank: it squares the condition number. See :func:`least_squares`.
 
+    Args:
+        X: (n, d), of full column rank with the column of ones (not checked: the answer is arbitrary or NaN otherwise).
+        y: (n,) real.
+        intercept: whether there is a bias.
+
+    Returns:
+        Linear of weight (d,) and bias (), or None without an intercept.
+
+    Raises:
+        ValueError: shapes that do not match, or no rows.
+        TypeError, OverflowError: values that are not numeric or do not fit the dtype.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([1.0, 3.0, 5.0])
         >>> print(f"{glm.normal_equation(X, y).weight[0]:.4f}")
         2.0000
+
+    Source: notes 3.4; Bishop (2006), section 3.1.1.
     """
     rows = read_rows(families.Normal(), X, y, None, None)
     a = _with_ones(rows, intercept)
@@ -81,9 +168,20 @@ def normal_equation(X: Any, y: Any, *, intercept: bool = True) -> Linear:
 
 
 def least_squares(X: Any, y: Any, *, intercept: bool = True) -> Linear:
-    """The least-squares solution by QR: R theta = Q'y. X must have full column rank.
+    """The least-squares solution by QR: R theta = Q'y, where [X 1] = Q R.
 
-    Source: Golub & Van Loan (2013), *Matrix Computations*, section 5.3.
+    Args:
+        X: (n, d), of full column rank with the column of ones (not checked: the answer is arbitrary otherwise), n at
+            least the number of columns.
+        y: (n,) real.
+        intercept: whether there is a bias.
+
+    Returns:
+        Linear of weight (d,) and bias (), or None without an intercept.
+
+    Raises:
+        ValueError: shapes that do not match, no rows, or fewer rows than columns.
+        TypeError, OverflowError: values that are not numeric or do not fit the dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -91,6 +189,8 @@ def least_squares(X: Any, y: Any, *, intercept: bool = True) -> Linear:
         >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([1.0, 3.0, 5.0])
         >>> print(f"{glm.least_squares(X, y).weight[0]:.4f}")
         2.0000
+
+    Source: Golub & Van Loan (2013), *Matrix Computations*, section 5.3.
     """
     rows = read_rows(families.Normal(), X, y, None, None)
     q, r = jnp.linalg.qr(_with_ones(rows, intercept))

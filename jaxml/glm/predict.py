@@ -16,21 +16,60 @@ from jaxml.predictors import linear
 
 
 def predict_natural(fit: Fit, X: Any, *, offset: Any = None) -> Array:
-    """The natural parameter eta of each row of X: (n,) or (n, k).
+    """The natural parameter eta(X w + b + offset) of each row; with link='canonical' the linear predictor itself.
 
     Args:
         fit: a fitted model.
         X: (n, d).
         offset: of the shape of the linear predictor, (n,) or (n, k); required if the fit had one, refused if not.
 
+    Returns:
+        (n,) or (n, k); NaN where the linear predictor is outside the domain of the link.
+
     Raises:
-        ValueError: where shapes do not match the fit, or the offset is missing.
+        ValueError: where shapes do not match the fit, or the offset is missing or refused.
+        TypeError, OverflowError: values that are not numeric or do not fit the dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
+        >>> fit = glm.fit(families.Poisson(), X, y)
+        >>> print(f"{glm.predict_natural(fit, jnp.array([[1.0]]))[0]:.3f}")  # log lambda
+        0.859
+
+    Source: notes 6.1.
     """
     return natural_parameter(fit.family, fit.link, _linear_predictor(fit, X, offset))
 
 
 def predict_statistic(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
-    """E[T(Y)] of each row, T the sufficient statistic: (n,) or (n, k)."""
+    """E[T(Y)] = grad a(eta) of each row, T the sufficient statistic; see :func:`predict` for E[Y].
+
+    Args:
+        fit: a fitted model.
+        X: (n, d).
+        offset: as for :func:`predict`.
+        trials: () or (n,), required for Binomial and Multinomial, whose expected counts it scales, refused elsewhere.
+
+    Returns:
+        (n,) or (n, k).
+
+    Raises:
+        ValueError: where shapes do not match the fit, the offset is missing or refused, or the trials are missing.
+        TypeError: trials for a family without them, or values that are not numeric.
+        OverflowError: values that do not fit the dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 2.0, 6.0])
+        >>> fit = glm.fit(families.NormalMeanVariance(), X, y)
+        >>> print(glm.predict_statistic(fit, jnp.array([[1.0]])).round(2))  # mean, and mean^2 + variance
+        [[ 4. 20.]]
+
+    Source: notes 6.2.
+    """
     eta = predict_natural(fit, X, offset=offset)
     return functions.mean(fit.family, eta, trials=_trials(fit, trials, eta))
 
@@ -42,14 +81,16 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
         fit: a fitted model.
         X: (n, d).
         offset: of the shape of the linear predictor, (n,) or (n, k); required if the fit had one, refused if not.
-        trials: (n,), required for Binomial and Multinomial, whose expected counts it scales.
+        trials: () or (n,), required for Binomial and Multinomial, whose expected counts it scales.
 
     Returns:
         (n,), or (n, k) where y or the classes are vectors.
 
     Raises:
-        ValueError: where shapes do not match the fit, or the offset or the trials are missing.
-        TypeError: for a family of one's own that neither declares its mean (``space``) nor defines ``expectation``.
+        ValueError: where shapes do not match the fit, the offset is missing or refused, or the trials are missing.
+        OverflowError: values that do not fit the dtype.
+        TypeError: values that are not numeric; or for a family of one's own that neither declares its mean (``space``)
+            nor defines ``expectation``.
 
     Example:
         >>> import jax.numpy as jnp
@@ -57,6 +98,8 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
         >>> fit = glm.fit(families.Normal(), jnp.array([[0.0], [1.0], [2.0]]), jnp.array([1.0, 3.0, 5.0]))
         >>> print(glm.predict(fit, jnp.array([[10.0]])).round(4))
         [21.]
+
+    Source: notes 6.2.
     """
     if type(fit.family).expectation is functions.Family.expectation:
         if fit.family.space is None and not fit.family.redundant:
@@ -68,10 +111,36 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
 
 
 def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:
-    """Mean log-likelihood per unit of weight, log b included, at the fit's dispersion; larger is better.
+    """Mean log-likelihood sum_i w_i log p(y_i; eta_i) / sum_i w_i, at the fit's dispersion; larger is better.
+
+    log b is included, so that families may be compared on the same y.
+
+    Args:
+        fit: a fitted model.
+        X: (n, d).
+        y: as for :func:`jaxml.glm.fit`.
+        weights: (n,), not negative, how often each row counts, whatever the weight_kind of the fit; a row of weight 0
+            counts in nothing, even where it holds NaN.
+        offset: (n,) or (n, k); required if the fit had one, refused if not.
+
+    Returns:
+        () score in nats; -inf where some y is outside the support, NaN where the dispersion is (a saturated fit) or no
+        weight is positive.
 
     Raises:
-        ValueError: for a quasi-likelihood fit, which has no log-likelihood.
+        ValueError: for a quasi-likelihood fit, which has no log-likelihood; where y, weights or offset do not match X.
+        TypeError: values that are not numeric, or X of another number of columns than the fit.
+        OverflowError: values that do not fit the dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
+        >>> fit = glm.fit(families.Poisson(), X, y)
+        >>> print(f"{glm.score(fit, X, y):.3f} {fit.log_likelihood / 4:.3f}")  # equal, as no dispersion is estimated
+        -1.593 -1.593
+
+    Source: Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation".
     """
     if fit.log_likelihood is None and fit.weight_kind != "sampling":
         raise ValueError(

@@ -1,5 +1,6 @@
 """What a fit of a generalised linear model returns."""
 
+import jax.numpy as jnp
 from jax import Array
 
 from jaxml.families.base import Family
@@ -12,6 +13,9 @@ from jaxml.records import record, static_field
 @record
 class Fit:
     """A fitted generalised linear model; every field that is not static is an array, so vmap gives a batch of fits.
+
+    Shapes are those of one fit. Arrays are scalars of the dtype of the computation where nothing else is said; status,
+    rank, steps and evaluations are int32.
 
     Attributes:
         params: Linear(weight, bias): weight (d,) or (d, k), bias () or (k,), None without an intercept.
@@ -32,6 +36,13 @@ class Fit:
         link: static.
         weight_kind: static.
         offset: static, whether the fit had an offset, which ``predict`` then asks for.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import Status, families, glm
+        >>> fit = glm.fit(families.Bernoulli(), jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([0, 1, 0, 1]))
+        >>> Status(int(fit.status)).name, int(fit.rank), float(fit.observations), fit.dispersion
+        ('CONVERGED', 2, 4.0, None)
     """
 
     params: Linear
@@ -50,3 +61,10 @@ class Fit:
     link: Link = static_field()
     weight_kind: str = static_field()
     offset: bool = static_field()
+
+    @property
+    def notes(self) -> list[str]:
+        """What ``jaxml.report`` adds to the status of a single fit."""
+        if self.dispersion is None or not jnp.isnan(self.dispersion) or self.observations > self.rank:
+            return []
+        return ["Saturated: as many parameters as observations, so that the dispersion is not defined (NaN)."]

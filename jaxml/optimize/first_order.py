@@ -26,12 +26,20 @@ class _FirstOrder:
 
 @record(kw_only=True)
 class GradientDescent(_FirstOrder):
-    """Batch gradient descent without a line search.
+    """Batch gradient descent without a line search: theta <- theta - alpha grad J(theta).
 
     Args:
         learning_rate: alpha, a number or an optax schedule (a function of the step; a fresh one compiles again).
         max_steps: most steps.
         tol: stop when the Euclidean norm of the gradient is at most this; None: 1e-8 in float64, 1e-4 in float32.
+
+    Example:
+        >>> from jaxml import optimize
+        >>> solver = optimize.GradientDescent(learning_rate=0.25, max_steps=2)
+        >>> print(optimize.minimize(lambda x: x**2, 1.0, solver=solver).params)
+        0.25
+
+    Source: notes 2.1; Nocedal & Wright (2006), section 2.2.
     """
 
     learning_rate: Any = 0.1
@@ -62,6 +70,16 @@ class SGD:
         batch_size: examples in an update; 1 is the classical method (for least squares the LMS rule).
         seed: seed of the shuffling.
         tol: the norm of the full gradient that counts as converged at the end; None: 1e-8 in float64, 1e-4 in float32.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import optimize
+        >>> solver = optimize.SGD(learning_rate=0.5, epochs=20, batch_size=4)
+        >>> data = jnp.array([1.0, 2.0, 3.0, 6.0])
+        >>> print(f"{optimize.sgd(lambda m, y: (y - m) ** 2 / 2, 0.0, data, solver=solver).params:.3f}")  # the mean
+        3.000
+
+    Source: notes 2.2; Robbins & Monro (1951); Widrow & Hoff (1960).
     """
 
     learning_rate: Any = 0.01
@@ -90,6 +108,13 @@ class Optax(_FirstOrder):
         seed: seed of the shuffling.
         tol: stop when the Euclidean norm of the gradient is at most this (minibatches: judged once, at the end); None: 1e-8 in
             float64, 1e-4 in float32.
+
+    Example:
+        >>> import optax
+        >>> from jaxml import optimize
+        >>> solver = optimize.Optax(transform=optax.adam(0.1))
+        >>> print(f"{optimize.minimize(lambda x: (x - 3.0) ** 2, 0.0, solver=solver).params:.3f}")
+        3.000
     """
 
     transform: Any = static_field()

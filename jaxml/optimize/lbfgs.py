@@ -21,6 +21,14 @@ class LBFGS:
         max_steps: most accepted steps.
         tol: stop when sqrt(g' B g) is at most this, B the approximate inverse Hessian; None: 1e-8 in float64, 1e-4 in float32.
         memory: pairs kept.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import optimize
+        >>> target = jnp.array([1.0, 2.0])
+        >>> result = optimize.minimize(lambda x: jnp.sum((x - target) ** 2), jnp.zeros(2), solver=optimize.LBFGS())
+        >>> print(result.params.round(2))
+        [1. 2.]
     """
 
     max_steps: int = static_field(default=1000)

@@ -35,18 +35,23 @@ def minimize(
             minimiser is not differentiable.
         params: starting point, a pytree of numbers or floating-point arrays.
         *args: pytrees of arrays passed on to fun. The minimiser is differentiable in them, to any order, where the solver is
-            Newton or LBFGS and the Hessian at the minimum is not singular.
+            Newton or LBFGS and the Hessian at the minimum is not singular; with the others its derivatives are 0.
         solver: Newton, LBFGS, GradientDescent or Optax (full batch). See :func:`sgd` for minibatches.
         trace: record value and gradient norm at each step in the result.
 
     Returns:
         :class:`~jaxml.optimize.driver.Result`; its ``status`` says how the loop ended (``jaxml.report(result)`` in words).
 
+    Raises:
+        TypeError: a solver with epochs, args beside an Objective, or (by JAX) a fun that is not scalar.
+
     Example:
         >>> from jaxml import optimize
         >>> result = optimize.minimize(lambda x, c: (x - c) ** 4 + x**2, 0.0, 2.0)
         >>> print(round(float(result.params), 4))
         1.1649
+
+    Source: that of the solver; for the derivatives of the minimiser see :mod:`jaxml.optimize.implicit`.
     """
     if getattr(solver, "epochs", None) is not None:
         raise TypeError(
@@ -62,12 +67,27 @@ def minimize(
 def newton(
     fun: Callable[..., Array], params: Any, *args: Any, max_steps: int = 100, tol: Any = None, trace: bool = False
 ) -> Result:
-    """Newton's method; for a scalar theta it is theta <- theta - J' / J'' (notes 2.3). See :func:`minimize`.
+    """Newton's method, theta <- theta - [hess J(theta)]^-1 grad J(theta), with a line search.
+
+    For a scalar theta it is theta <- theta - J' / J''.
+
+    Args:
+        fun: as in :func:`minimize`.
+        params: starting point, a pytree of p numbers in all.
+        *args: passed on to fun.
+        max_steps: most accepted steps; each evaluates the (p, p) Hessian.
+        tol: stop when the Newton decrement sqrt(g' H^-1 g) is at most this; None: 1e-8 in float64, 1e-4 in float32.
+        trace: record value and gradient norm at each step.
+
+    Returns:
+        As :func:`minimize`.
 
     Example:
         >>> from jaxml import optimize
         >>> print(optimize.newton(lambda x: (x - 3.0) ** 2, 0.0).params)
         3.0
+
+    Source: notes 2.3, 2.4; Nocedal & Wright (2006), chapter 3.
     """
     return minimize(fun, params, *args, solver=Newton(max_steps=max_steps, tol=tol), trace=trace)
 
@@ -81,7 +101,32 @@ def lbfgs(
     memory: int = 10,
     trace: bool = False,
 ) -> Result:
-    """Limited-memory BFGS. See :func:`minimize`."""
+    """Limited-memory BFGS: theta <- theta - s B grad J(theta).
+
+    B approximates the inverse Hessian from gradients alone, s comes from a line search.
+
+    Args:
+        fun: as in :func:`minimize`.
+        params: starting point.
+        *args: passed on to fun.
+        max_steps: most accepted steps.
+        tol: stop when sqrt(g' B g) is at most this; None: 1e-8 in float64, 1e-4 in float32.
+        memory: pairs of steps and gradient changes kept.
+        trace: record value and gradient norm at each step.
+
+    Returns:
+        As :func:`minimize`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import optimize
+        >>> rosenbrock = lambda p: (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
+        >>> x, y = optimize.lbfgs(rosenbrock, jnp.array([-1.2, 1.0])).params
+        >>> print(f"{x:.2f} {y:.2f}")
+        1.00 1.00
+
+    Source: Nocedal & Wright (2006), algorithms 7.4 and 7.5.
+    """
     return minimize(fun, params, *args, solver=LBFGS(max_steps=max_steps, tol=tol, memory=memory), trace=trace)
 
 
@@ -94,13 +139,28 @@ def gradient_descent(
     tol: Any = None,
     trace: bool = False,
 ) -> Result:
-    """Batch gradient descent, theta <- theta - alpha grad J(theta) (notes 2.1). See :func:`minimize`.
+    """Batch gradient descent, theta <- theta - alpha grad J(theta), without a line search.
+
+    Args:
+        fun: as in :func:`minimize`.
+        params: starting point.
+        *args: passed on to fun.
+        learning_rate: alpha, a number or an optax schedule of the step; one too large ends with status NON_FINITE or
+            STEP_LIMIT.
+        max_steps: most steps.
+        tol: stop when the Euclidean norm of the gradient is at most this; None: 1e-8 in float64, 1e-4 in float32.
+        trace: record value and gradient norm at each step.
+
+    Returns:
+        As :func:`minimize`.
 
     Example:
         >>> from jaxml import optimize
         >>> one = optimize.gradient_descent(lambda x: x**2, 1.0, learning_rate=0.25, max_steps=1)
         >>> print(one.params)
         0.5
+
+    Source: notes 2.1; Nocedal & Wright (2006), section 2.2.
     """
     return minimize(
         fun,
@@ -114,7 +174,9 @@ def gradient_descent(
 def sgd(
     fun: Callable[[Any, Any], Array], params: Any, data: Any, *, solver: Any = None, trace: bool = False, **options: Any
 ) -> Result:
-    """Stochastic gradient descent on the mean over examples of ``fun(params, example)`` (notes 2.2).
+    """Stochastic gradient descent on the mean over examples of ``fun(params, example)``.
+
+        theta <- theta - alpha (1/|B|) sum_(i in B) grad fun(theta, example_i),    B a minibatch, in a shuffled order
 
     Args:
         fun: loss of one example; ``example`` is one row of data. Static, as in :func:`minimize`.
@@ -125,8 +187,25 @@ def sgd(
         **options: ``learning_rate``, ``epochs``, ``batch_size``, ``seed``, ``tol`` of SGD.
 
     Returns:
-        :class:`~jaxml.optimize.driver.Result` with value and gradient of the mean over all examples at the end; ``steps`` counts
-        updates.
+        :class:`~jaxml.optimize.driver.Result` with value and gradient of the mean over all examples at the end;
+        ``steps`` counts updates. The status is CONVERGED where the Euclidean norm of that gradient is at most ``tol``,
+        judged once, at the end; STEP_LIMIT is the usual end of a constant learning rate. The same seed gives the same
+        result.
+
+    Raises:
+        TypeError: both solver and options, an option that SGD has not, or a solver without epochs.
+        ValueError: epochs or batch_size below 1, or data without a leading dimension that all arrays share.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import optimize
+        >>> x, y = jnp.array([0.0, 1.0, 2.0, 3.0]), jnp.array([1.0, 3.0, 5.0, 7.0])
+        >>> loss = lambda theta, row: (row[1] - theta[0] - theta[1] * row[0]) ** 2 / 2
+        >>> result = optimize.sgd(loss, jnp.zeros(2), (x, y), learning_rate=0.1, epochs=100)
+        >>> print(f"{result.params[0]:.2f} {result.params[1]:.2f} in {result.steps} updates")
+        1.00 2.00 in 400 updates
+
+    Source: notes 2.2; Robbins & Monro (1951); Bishop (2006), section 3.1.3.
     """
     if solver is not None and options:
         raise TypeError(f"give either solver= or options of SGD, not both: {', '.join(options)}")
@@ -144,14 +223,26 @@ def sgd(
 
 
 def tolerance(tol: Any, dtype: Any) -> Any:
-    """The default tolerance: 1e-8 in float64, 1e-4 in narrower types."""
+    """``tol``, or where it is None the default for the dtype: 1e-8 in float64, 1e-4 in narrower types."""
     if tol is not None:
         return tol
     return 1e-8 if jnp.dtype(dtype).itemsize >= 8 else 1e-4
 
 
 def descend_in_batches(batch: Any, full: Any, params: Any, solver: Any, n: int, trace: bool) -> Result:
-    """Run shuffled minibatches and judge the end by the full objective: ``full(params) -> (value, gradient)``."""
+    """Run shuffled minibatches and judge the end by the full objective.
+
+    Args:
+        batch: as in :func:`jaxml.optimize.stochastic.shuffled_epochs`.
+        full: params -> (value, gradient) of the objective over all examples.
+        params: starting point, a pytree of floating-point arrays.
+        solver: SGD, or Optax with epochs.
+        n: number of examples.
+        trace: record mean loss and gradient norm of each epoch.
+
+    Returns:
+        As :func:`sgd`.
+    """
     params, values, norms = shuffled_epochs(
         batch,
         params,

@@ -18,16 +18,21 @@ def linear(params: Linear, X: Array) -> Array:
 
     Args:
         params: weight (d,) or (d, k) and bias.
-        X: (..., d).
+        X: (..., d), an array.
 
     Returns:
-        (...) or (..., k).
+        (...) or (..., k), at the full precision of the dtype also on accelerators.
+
+    Raises:
+        TypeError: by JAX, where shapes do not match or X is no array.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml.predictors import Linear, linear
         >>> print(linear(Linear(jnp.array([1.0, 2.0]), jnp.array(0.5)), jnp.array([[1.0, 1.0], [0.0, 3.0]])))
         [3.5 6.5]
+
+    Source: notes 6.1.
     """
     product = jnp.matmul(X, params.weight, precision="highest")
     return product if params.bias is None else product + params.bias
