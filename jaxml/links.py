@@ -65,11 +65,7 @@ class Link:
         own = self.positive if space == "positive" else self.unit
         if own is not None:
             return own(z)
-        return jnp.log(self.inverse(z)) if space == "positive" else _logit(self.inverse(z))
-
-
-def _logit(m: Array) -> Array:
-    return jnp.log(m) - jnp.log1p(-m)
+        return jnp.log(self.inverse(z)) if space == "positive" else special.logit(self.inverse(z))
 
 
 def _cloglog_logit(z: Array) -> Array:
@@ -91,7 +87,7 @@ def _log_unit(z: Array) -> Array:
 
 identity = Link("identity", lambda z: z, lambda m: m, _where_positive(jnp.log))
 log = Link("log", jnp.exp, jnp.log, lambda z: z, _log_unit)
-logit = Link("logit", special.sigmoid, _logit, lambda z: -special.softplus(-z), lambda z: z)
+logit = Link("logit", special.sigmoid, special.logit, lambda z: -special.softplus(-z), lambda z: z)
 probit = Link(
     "probit",
     jax.scipy.special.ndtr,

@@ -59,11 +59,45 @@ def _(primals, tangents):
     return q, q * (1 + q) * dx
 
 
+def log1p(x: ArrayLike) -> Array:
+    """``log(1 + x)``; that of XLA 0.10 on CPUs is off by up to 118 ulp for x between -0.42 and -0.37."""
+    x = jnp.asarray(x)
+    below = x < -0.3
+    return jnp.where(below, jnp.log(1 + jnp.where(below, x, 0)), jnp.log1p(jnp.where(below, 0, x)))
+
+
+def logit(m: ArrayLike) -> Array:
+    """``log(m / (1 - m))``, the inverse of :func:`sigmoid`."""
+    return jnp.log(m) - log1p(-jnp.asarray(m))
+
+
+def exp_gap(x: Array) -> Array:
+    """``e^x - 1 - x``, not negative, by its Taylor series near 0."""
+    near = jnp.abs(x) < 0.5
+    z = jnp.where(near, x, 0)
+    series = jnp.ones_like(z)
+    for k in range(17, 2, -1):
+        series = 1 + series * z / k
+    return jnp.where(near, z * z / 2 * series, jnp.expm1(jnp.where(near, 0, x)) - x)
+
+
+def log_gap(x: Array) -> Array:
+    """``x - log(1 + x)``, not negative, near 0 by ``x s - 2 (s^3/3 + s^5/5 + ...)``, ``s = x / (2 + x)``."""
+    near = jnp.abs(x) < 0.5
+    z = jnp.where(near, x, 0)
+    s = z / (2 + z)
+    series = jnp.zeros_like(z)
+    for k in range(35, 1, -2):
+        series = 1 / k + series * s * s
+    far = jnp.where(near, 1, x)
+    return jnp.where(near, s * (z - 2 * s * s * series), far - jnp.log(1 + far))
+
+
 @jax.custom_jvp
 def log1mexp(x: Any) -> Array:
     """``log(1 - e^x)`` for x < 0; the two forms change over at -log 2 (Maechler 2012, "Accurately computing log(1 - exp(-|a|))")."""
     near = x > -0.6931471805599453
-    return jnp.where(near, jnp.log(-jnp.expm1(jnp.where(near, x, -1.0))), jnp.log1p(-jnp.exp(jnp.where(near, -1.0, x))))
+    return jnp.where(near, jnp.log(-jnp.expm1(jnp.where(near, x, -1.0))), log1p(-jnp.exp(jnp.where(near, -1.0, x))))
 
 
 @log1mexp.defjvp

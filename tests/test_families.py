@@ -186,15 +186,19 @@ def test_gradient_of_log_prob_is_statistic_less_mean(name, dtype):
 OUTSIDE = {
     "bernoulli": [2, -1], "binomial": ([7, -1], [6, 6]), "categorical": [3, -1], "multinomial": [[1.5, 1.5, 2], [-1, 3, 3]],
     "poisson": [-1, 0.5], "geometric": [0, 1.5], "negative_binomial": [-1, 0.5], "exponential": [0, -1], "gamma": [0, -1],
-    "inverse_gaussian": [0, -1], "beta": [0, 1], "dirichlet": [[0.5, 0.5, 0.1], [1.2, -0.1, -0.1]], "normal": [np.inf, np.nan],
+    "inverse_gaussian": [0, -1], "beta": [0, 1], "dirichlet": [[0.5, 0.5, 0.1], [1.2, -0.1, -0.1]], "normal": [np.inf, -np.inf],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_density_is_zero_outside_the_support(name):
+def test_density_is_zero_outside_the_support_and_unknown_at_nan(name):
     row = BY_NAME[name]
     y = tuple(map(np.array, OUTSIDE[name])) if name == "binomial" else np.array(OUTSIDE[name])
     np.testing.assert_array_equal(log_prob(row.family, row.etas[1], y), -np.inf)
+    if not row.family.labels:
+        missing = jax.tree.map(lambda a: a.astype(row.etas.dtype) * np.nan, y)
+        assert np.all(np.isnan(log_prob(row.family, row.etas[1], missing)))
+    assert np.all(np.isnan(log_prob(row.family, row.etas[1] * np.nan, jax.tree.map(lambda a: np.ones_like(a), y))))
 
 
 @jax.jit

@@ -60,6 +60,13 @@ def test_notes_5_6_laplace_location_grows_with_the_grid(size):
     assert found.dimension == size - 1 and f"at least {size - 1}" in found.message
 
 
+def test_notes_5_6_laplace_location_on_a_grid_of_points_coarser_than_that_of_parameters():
+    found = families.exponential_family_dimension(
+        lambda y, m: -jnp.abs(y - m), jnp.linspace(-2, 2, 41), jnp.linspace(-1, 1, 41)
+    )
+    assert found.dimension == 20 and found.at_limit and not found.consistent and "grows with the grid" in found.message
+
+
 @pytest.mark.parametrize("size", [5, 30])
 def test_notes_5_6_negative_binomial_of_unknown_size_is_none(size):
     law = lambda y, r: gammaln(y + r) - gammaln(r) - gammaln(y + 1) - r * jnp.log(2.0) - y * jnp.log(2.0)

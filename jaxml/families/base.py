@@ -118,6 +118,15 @@ class Family:
         """E[Y] per trial, of the shape of y; needed where T(y) is not y itself."""
         raise NotImplementedError
 
+    def saturated(self, y: Any) -> tuple[Array, Array]:
+        """The eta that fits y itself and m a*(T/m); optional, where rounding T/m would lose the remainder of many trials."""
+        raise NotImplementedError
+
+    def divergence(self, p: Array, q: Array) -> Array:
+        """KL(p || q) per trial at dispersion 1, also for p close to q; optional, where the difference of log-partition functions
+        loses digits."""
+        raise NotImplementedError
+
     def log_saturated(self, y: Any) -> Array:
         """log p(y) at the eta that fits y itself, without cancellation for large counts; optional."""
         raise NotImplementedError

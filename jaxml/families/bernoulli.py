@@ -49,10 +49,10 @@ class Bernoulli(Family):
 
     def loss(self, eta, y):
         # Both labels by softplus: the residual 1 - p of a well-fitted y = 1 keeps its digits, and swapping labels flips signs.
-        return (1 - y) * special.softplus(eta) + y * special.softplus(-eta)
+        return special.product(1 - y, special.softplus(eta)) + special.product(y, special.softplus(-eta))
 
     def natural(self, mean):
-        return jnp.log(mean) - jnp.log1p(-mean)
+        return special.logit(mean)
 
     def conjugate(self, mean):
         return special.xlogx(mean) + special.xlogx(1 - mean)
@@ -65,7 +65,11 @@ class Bernoulli(Family):
 
     def entropy(self, eta, trials=None):
         # -p log p - (1-p) log(1-p): two positive terms.
-        return special.sigmoid(eta) * special.softplus(-eta) + special.sigmoid(-eta) * special.softplus(eta)
+        p, q = special.sigmoid(eta), special.sigmoid(-eta)
+        return special.product(p, special.softplus(-eta)) + special.product(q, special.softplus(eta))
+
+    def divergence(self, p, q):
+        return binary_divergence(p, q)
 
     def sample(self, key, eta, shape, trials=None):
         return jax.random.bernoulli(key, special.sigmoid(eta), shape + eta.shape).astype(eta.dtype)
@@ -118,17 +122,26 @@ class Binomial(Family):
         return special.product(m - s, special.softplus(eta)) + special.product(s, special.softplus(-eta))
 
     def natural(self, mean):
-        return jnp.log(mean) - jnp.log1p(-mean)
+        return special.logit(mean)
 
     def conjugate(self, mean):
         return special.xlogx(mean) + special.xlogx(1 - mean)
+
+    def saturated(self, y):
+        s, m = y
+        f = m - s
+        eta = jnp.log(s / jnp.where(f > 0, f, 1)) - jnp.where(f > 0, 0, -jnp.inf)
+        return jnp.where(m > 0, eta, 0), share_entropy(s, f) + share_entropy(f, s)
+
+    def divergence(self, p, q):
+        return binary_divergence(p, q)
 
     def log_saturated(self, y):
         s, m = y
         inner = (s > 0) & (s < m)
         s, m = jnp.where(inner, s, 1), jnp.where(inner, m, 2)
         error = special.stirling_error(m) - special.stirling_error(s) - special.stirling_error(m - s)
-        return jnp.where(inner, error - (_LOG_2PI + jnp.log(s) + jnp.log1p(-s / m)) / 2, 0)
+        return jnp.where(inner, error - (_LOG_2PI + jnp.log(s) + jnp.log((m - s) / m)) / 2, 0)
 
     def natural_from_coordinate(self, u):
         return u
@@ -148,6 +161,36 @@ class Binomial(Family):
             key, jnp.asarray(trials, eta.dtype), special.sigmoid(-jnp.abs(eta)), shape, eta.dtype
         )
         return jnp.where(eta < 0, rarer, trials - rarer)
+
+
+def share_entropy(s, rest):
+    """``s log(s / (s + rest))``, 0 at s = 0, without the rounding of s / m where it is near 1."""
+    m = s + rest
+    some = s > 0
+    share, other = (jnp.where(some, a / jnp.where(m > 0, m, 1), 1) for a in (s, rest))
+    near = share > 0.5
+    return jnp.where(some, s * jnp.where(near, special.log1p(-jnp.where(near, other, 0)), jnp.log(share)), 0)
+
+
+def log_ratio_term(p, q, log_ratio):
+    """``q - p - p log(q / p)``: the share of one outcome in the divergence of p from q, not negative."""
+    near = (jnp.abs(log_ratio) < 1) & (p > 0)
+    return jnp.where(near, p * special.exp_gap(jnp.where(near, log_ratio, 0)), q - p - special.product(p, log_ratio))
+
+
+def binary_divergence(p, q):
+    """KL(p || q) of two Bernoulli laws as a sum of terms that are not negative: no difference of log-partition functions."""
+    step = q - p
+    near = jnp.abs(step) < 1
+    step = jnp.where(near, step, 0)
+
+    def term(p, q, step):
+        ratio = jnp.where(
+            near, -special.log1p(special.sigmoid(-p) * jnp.expm1(-step)), special.softplus(-p) - special.softplus(-q)
+        )
+        return log_ratio_term(special.sigmoid(p), special.sigmoid(q), ratio)
+
+    return jnp.where(p == q, 0, term(p, q, step) + term(-p, -q, -step))
 
 
 def _rarer(eta, trials):

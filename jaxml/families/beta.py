@@ -125,7 +125,8 @@ class Dirichlet(Family):
         return _support_function(v)
 
     def sample(self, key, eta, shape, trials=None):
-        return jax.random.dirichlet(key, eta, shape + eta.shape[:-1], eta.dtype)
+        y = jax.random.dirichlet(key, eta, shape + eta.shape[:-1], eta.dtype)
+        return jnp.maximum(y, jnp.finfo(eta.dtype).tiny)  # draws that underflow to 0
 
 
 def _log_beta(alpha):

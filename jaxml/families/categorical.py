@@ -6,7 +6,7 @@ from jax.scipy.special import gammaln
 
 from jaxml import special
 from jaxml.families.base import Family, family, static_field
-from jaxml.families.bernoulli import Binomial
+from jaxml.families.bernoulli import Binomial, log_ratio_term, share_entropy
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import Poisson
@@ -68,6 +68,9 @@ class Categorical(Family):
 
     def entropy(self, eta, trials=None):
         return jnp.sum(special.product(special.softmax(eta), _minus_log_softmax(eta)), axis=-1)
+
+    def divergence(self, p, q):
+        return _divergence(p, q)
 
     def support_function(self, v):
         return jnp.max(v, axis=-1)
@@ -132,6 +135,14 @@ class Multinomial(Family):
     def conjugate(self, mean):
         return jnp.sum(special.xlogx(mean), axis=-1)
 
+    def saturated(self, y):
+        m = jnp.sum(y, axis=-1, keepdims=True)
+        eta = _centred_log(jnp.where(m > 0, y, 1))
+        return eta, jnp.sum(share_entropy(y, m - y), axis=-1)
+
+    def divergence(self, p, q):
+        return _divergence(p, q)
+
     def log_saturated(self, y):
         return _log_factorial_excess(jnp.sum(y, axis=-1)) - jnp.sum(_log_factorial_excess(y), axis=-1)
 
@@ -167,6 +178,19 @@ def _minus_log_softmax(eta):
     # The largest entry is made 0 first: -log p of a class with p near 1 keeps its digits.
     shifted = eta - jnp.max(eta, axis=-1, keepdims=True)
     return special.logsumexp(shifted)[..., None] - shifted
+
+
+def _divergence(p, q):
+    """KL(p || q) as a sum over the classes of terms that are not negative, free of the gauge."""
+    top = jnp.max(p, axis=-1, keepdims=True)
+    step = q - p - jnp.max(jnp.where(p == top, q - p, -jnp.inf), axis=-1, keepdims=True)
+    near = jnp.max(jnp.abs(step), axis=-1, keepdims=True) < 1
+    step = jnp.where(near, step, 0)
+    shares = special.softmax(p)
+    small = step - special.log1p(jnp.sum(shares * jnp.expm1(step), axis=-1, keepdims=True))
+    ratio = jnp.where(near, small, _minus_log_softmax(p) - _minus_log_softmax(q))
+    ratio = jnp.where(shares == 0, 0, ratio)
+    return jnp.sum(log_ratio_term(shares, special.softmax(q), ratio), axis=-1)
 
 
 def _log_factorial_excess(n):

@@ -12,7 +12,8 @@ All functions take batches and broadcast; families with trials (Binomial, Multin
 Source: Barndorff-Nielsen (1978), *Information and Exponential Families*; McCullagh & Nelder (1989), chapter 2.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -28,6 +29,19 @@ from jaxml.special import with_derivative_of
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(12)[0] + 1) / 2, np.polynomial.legendre.leggauss(12)[1] / 2
 
 
+def _compiled(function: Callable[..., Array]) -> Callable[..., Array]:
+    """One program per family and shapes, so that an eager call is one dispatch; lists go in as arrays."""
+    program = jax.jit(function)
+
+    @wraps(function)
+    def entry(family: Family, *args: Any, **options: Any) -> Array:
+        plain = lambda x: np.asarray(x) if isinstance(x, list) else x
+        return program(family, *map(plain, args), **{name: plain(x) for name, x in options.items()})
+
+    return entry
+
+
+@_compiled
 def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
     """log p(y; eta), log b included.
 
@@ -37,10 +51,11 @@ def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
         y: observations, arrays or numbers broadcast against eta; for Binomial the pair (successes, trials).
 
     Returns:
-        log p(y; eta), of the broadcast shape and the floating dtype of eta; -inf where y is outside the support (NaN
-        is), or eta outside the natural domain.
+        log p(y; eta), of the broadcast shape and the floating dtype of eta; -inf where y is outside the support or eta
+        outside the natural domain, NaN where either is.
 
     Raises:
+        ValueError: eta without a last axis of k.
         TypeError, ValueError: by JAX, where the shapes do not broadcast.
 
     Example:
@@ -50,8 +65,9 @@ def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
 
     Source: notes 5.1; McCullagh & Nelder (1989), section 2.2.
     """
-    family, eta, y = _door(family, eta, y)
-    return jnp.where(family.support(y), log_density(family, eta, y), -jnp.inf)
+    family, eta, y = _door(family, eta, _observations(family, y))
+    value = jnp.where(family.support(y), log_density(family, eta, y), -jnp.inf)
+    return jnp.where(_unknown(family, eta, y), jnp.nan, value)
 
 
 def log_density(family: Family, eta: Array, y: Any) -> Array:
@@ -75,12 +91,13 @@ def log_density(family: Family, eta: Array, y: Any) -> Array:
     return with_derivative_of(_direct_log_prob, value, family, eta, y)
 
 
+@_compiled
 def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """E[T(Y)] = grad a(eta), times the number of trials.
 
     Args:
         family: the law.
-        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
         trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
 
     Returns:
@@ -99,15 +116,17 @@ def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     Source: notes 5.4; Wainwright & Jordan (2008), section 3.5.
     """
     family, eta, trials = _door(family, eta, trials)
-    return _scale(family, trials, 0 if family.natural_size is None else 1) * _gradient(family, eta)
+    value = _scale(family, trials, 0 if family.natural_size is None else 1) * _gradient(family, eta)
+    return _inside(family, eta, value)
 
 
+@_compiled
 def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """Var[T(Y)] = phi hessian a(eta), times the number of trials.
 
     Args:
         family: the law, at its own dispersion phi (1 where that is unknown).
-        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
         trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
 
     Returns:
@@ -125,15 +144,17 @@ def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     Source: notes 5.5; McCullagh & Nelder (1989), section 2.2.2.
     """
     family, eta, trials = _door(family, eta, trials)
-    return family.dispersion * _scale(family, trials, 0 if family.natural_size is None else 2) * hessian(family, eta)
+    m = _scale(family, trials, 0 if family.natural_size is None else 2)
+    return _inside(family, eta, family.dispersion * m * hessian(family, eta))
 
 
+@_compiled
 def fisher(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """Fisher information about eta in one observation, hessian a(eta) / phi, times the number of trials.
 
     Args:
         family: the law, at its own dispersion phi (1 where that is unknown).
-        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
         trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
 
     Returns:
@@ -150,15 +171,17 @@ def fisher(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     Source: notes 5.5; Barndorff-Nielsen (1978), chapter 8.
     """
     family, eta, trials = _door(family, eta, trials)
-    return _scale(family, trials, 0 if family.natural_size is None else 2) * hessian(family, eta) / family.dispersion
+    m = _scale(family, trials, 0 if family.natural_size is None else 2)
+    return _inside(family, eta, m * hessian(family, eta) / family.dispersion)
 
 
+@_compiled
 def hessian(family: Family, eta: ArrayLike) -> Array:
     """The second derivative of a at eta, per trial: variance and information at dispersion 1.
 
     Args:
         family: the law.
-        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
 
     Returns:
         (...), or (..., k, k).
@@ -178,6 +201,7 @@ def hessian(family: Family, eta: ArrayLike) -> Array:
     return jnp.vectorize(jax.hessian(family.log_partition), signature="(k)->(k,k)")(eta)
 
 
+@_compiled
 def natural(family: Family, mean: ArrayLike) -> Array:
     """The natural parameter whose mean (per trial) is given: the inverse of grad a.
 
@@ -186,12 +210,12 @@ def natural(family: Family, mean: ArrayLike) -> Array:
 
     Args:
         family: the law.
-        mean: E[T(Y)] per trial inside its range (not checked), (...) or (..., k).
+        mean: E[T(Y)] per trial, (...) or (..., k); inside its range (not checked) where it is a vector.
 
     Returns:
-        eta, of the shape of ``mean``. A mean on the boundary of its range has no eta inside the domain: a closed form
-        then gives an infinite entry or the end of the domain (MultivariateNormal: NaN), Newton's method a large finite
-        value.
+        eta, of the shape of ``mean``; NaN outside the range of a scalar mean. A mean on the boundary of its range has no
+        eta inside the domain: a closed form then gives an infinite entry or the end of the domain (MultivariateNormal:
+        NaN), Newton's method NaN or, close to it, a large finite value.
 
     Example:
         >>> import jax.numpy as jnp
@@ -202,11 +226,14 @@ def natural(family: Family, mean: ArrayLike) -> Array:
     Source: Wainwright & Jordan (2008), sections 3.5 and 3.6.
     """
     family, mean, _ = _door(family, mean)
-    if _defines(family, "natural"):
-        return family.natural(mean)
-    return _natural_by_newton(family, mean)
+    eta = family.natural(mean) if _defines(family, "natural") else _natural_by_newton(family, mean)
+    if family.natural_size is not None:
+        return eta
+    low, high = family.mean_bounds
+    return jnp.where((mean >= low) & (mean <= high), eta, jnp.nan)
 
 
+@_compiled
 def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
     """Unscaled deviance of each observation, ``2 phi [log p(y; saturated) - log p(y; eta)]``; exact near the fit.
 
@@ -215,11 +242,11 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
     Args:
         family: the law; its dispersion does not matter.
         eta: natural parameter, (...) or (..., k).
-        y: observations, broadcast against eta; for Binomial the pair (successes, trials). The support is not checked.
+        y: observations, broadcast against eta; for Binomial the pair (successes, trials).
 
     Returns:
         The deviance, of the broadcast shape, not negative; inf where eta is outside the natural domain, or where the
-        likelihood of y has no bound (a gamma observation of 0).
+        likelihood of y has no bound (a gamma observation of 0); NaN where y is outside the convex hull of the support.
 
     Raises:
         TypeError: for families whose likelihood is unbounded at a single observation (two free parameters).
@@ -236,19 +263,20 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
             f"{type(family).__name__} has no deviance: with a parameter vector of its own for each observation its likelihood is"
             " unbounded. Compare models by log-likelihood instead."
         )
-    family, eta, y = _door(family, eta, y)
-    m, t, far = family.trials(y), family.unit_statistic(y), _direct_deviance(family, eta, y) / 2
-    t = jnp.asarray(t, eta.dtype)
-    half = _bregman(family, natural(family, t), eta, far, m)
-    return with_derivative_of(_direct_deviance, 2 * half, family, eta, y)
+    family, eta, y = _door(family, eta, _observations(family, y))
+    start, conjugate = _saturated(family, eta, y)
+    half = _bregman(family, start, eta, conjugate + family.loss(eta, y), family.trials(y))
+    value = with_derivative_of(_direct_deviance, 2 * half, family, eta, y)
+    return jnp.where(family.hull(y) & ~_unknown(family, eta, y), value, jnp.nan)
 
 
+@_compiled
 def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
     """KL(p || q) = E_p[log p(Y) - log q(Y)] between two members with natural parameters p and q, in nats.
 
     Args:
         family: the law, at its own dispersion.
-        p: natural parameter inside its domain (not checked), (...) or (..., k).
+        p: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
         q: natural parameter, broadcast against p and cast to its dtype.
         trials: number of trials of both, broadcast against the batch; for Binomial and Multinomial only.
 
@@ -267,16 +295,21 @@ def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = N
     """
     family, p, trials = _door(family, p, trials)
     q = jnp.asarray(q, p.dtype)
-    value = _bregman(family, p, q, _direct_divergence(family, p, q), 1)
-    return _scale(family, trials, 0) * with_derivative_of(_direct_divergence, value, family, p, q) / family.dispersion
+    if _defines(family, "divergence"):
+        value = family.divergence(p, q)
+    else:
+        value = _bregman(family, p, q, _direct_divergence(family, p, q), 1)
+    value = with_derivative_of(_direct_divergence, value, family, p, q) / family.dispersion
+    return _inside(family, p, _scale(family, trials, 0) * value)
 
 
+@_compiled
 def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """-E[log p(Y; eta)], in nats.
 
     Args:
         family: the law, at its own dispersion.
-        eta: finite natural parameter inside its domain (not checked), (...) or (..., k).
+        eta: finite natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
         trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
 
     Returns:
@@ -296,17 +329,18 @@ def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     family, eta, trials = _door(family, eta, trials)
     m = _scale(family, trials, 0)
     if _defines(family, "entropy"):
-        return family.entropy(eta, trials)
+        return _inside(family, eta, family.entropy(eta, trials))
     linear = m * (family.log_partition(eta) - family.inner(eta, _gradient(family, eta))) / family.dispersion
-    return linear - family.expected_log_base(eta, trials)
+    return _inside(family, eta, linear - family.expected_log_base(eta, trials))
 
 
+@_compiled
 def cross_entropy(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
     """-E_p[log q(Y)] = entropy(p) + KL(p || q), in nats.
 
     Args:
         family: the law, at its own dispersion.
-        p: finite natural parameter inside its domain (not checked), (...) or (..., k).
+        p: finite natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
         q: natural parameter, broadcast against p and cast to its dtype.
         trials: number of trials of both, broadcast against the batch; for Binomial and Multinomial only.
 
@@ -331,14 +365,14 @@ def sample(family: Family, eta: ArrayLike, key: Array, shape: tuple[int, ...] = 
 
     Args:
         family: the law, at its own dispersion.
-        eta: natural parameter inside its domain (not checked), (...) or (..., k).
+        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
         key: random key; the same key gives the same draws.
         shape: how many draws for each element of the batch; static under jit.
         trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
 
     Returns:
         Draws of shape ``shape + batch``, with a last axis more where y is a vector. In the floating dtype of eta,
-        counts too; integer labels for Categorical.
+        counts too, NaN where eta is outside its domain; integer labels for Categorical.
 
     Raises:
         TypeError: shape is not a tuple; trials missing for a family that has them, or given for one that has none.
@@ -355,7 +389,8 @@ def sample(family: Family, eta: ArrayLike, key: Array, shape: tuple[int, ...] = 
         raise TypeError(f"shape must be a tuple of ints, got {shape!r}")
     family, eta, trials = _door(family, eta, trials)
     _scale(family, trials, 0)
-    return _sample(family, key, eta, shape, trials)
+    draws = _sample(family, key, eta, shape, trials)
+    return draws if family.labels else _inside(family, eta, draws)
 
 
 def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
@@ -363,9 +398,8 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
 
     Args:
         family: the law. Its dispersion does not matter, and is not estimated.
-        y: observations with one leading dimension n, an array (for Binomial a pair of arrays); the support is not
-            checked.
-        weights: (n,), not negative (not checked), how often each observation counts; rows of weight 0 count in nothing,
+        y: observations with one leading dimension n (for Binomial a pair of arrays), in the convex hull of the support.
+        weights: (n,), not negative, how often each observation counts; rows of weight 0 count in nothing,
             even where they hold NaN.
 
     Returns:
@@ -373,7 +407,8 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
         attains the maximum: see :func:`natural`. NaN where all weights are 0.
 
     Raises:
-        ValueError: no observation, or weights of another shape than (n,).
+        ValueError: no observation, weights of another shape than (n,); outside jit also y outside the hull of the
+            support, and negative weights.
 
     Example:
         >>> import jax.numpy as jnp
@@ -384,14 +419,16 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
 
     Source: notes 1.5; Wainwright & Jordan (2008), section 3.6; Bishop (2006), section 2.4.1.
     """
-    y = jax.tree.map(jnp.asarray, y)
+    y = _observations(family, y)
     t = _floating(family.statistic(y))
     if not t.ndim or not t.shape[0]:
         raise ValueError("y must have at least one observation along its first dimension")
     family, t, w = _door(family, t, jnp.ones(t.shape[0]) if weights is None else weights)
     if w.shape != t.shape[:1]:
         raise ValueError(f"weights must have shape {t.shape[:1]}, one per observation, got {w.shape}")
+    refuse_where("weights", w, w < 0, "is negative")
     y = _without_idle_rows(y, t, w)
+    refuse_where("y", y, ~family.hull(y) & (w > 0), f"is outside the support of {family}")
     t, m = jnp.asarray(family.statistic(y), t.dtype), family.trials(y)
     w = w / jnp.sum(w)
     if _defines(family, "estimate"):
@@ -400,6 +437,44 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
+def refuse_where(name: str, values: Any, bad: Array, what: str) -> None:
+    """Raise ValueError with place and value of the first bad entry, where it can be read: not inside jit."""
+    if isinstance(bad, jax.core.Tracer) or not bool(jnp.any(bad)):
+        return
+    i = int(jnp.argmax(bad))
+    shown = [np.asarray(leaf)[i].tolist() for leaf in jax.tree.leaves(values)]
+    raise ValueError(f"{name}[{i}] = {shown[0] if len(shown) == 1 else tuple(shown)} {what}")
+
+
+def _observations(family: Family, y: Any) -> Any:
+    """Lists as arrays; a list of two is a pair only for families whose observations are pairs."""
+    pair = family.has_trials and family.natural_size is None
+    if isinstance(y, dict):
+        return jax.tree.map(jnp.asarray, y)
+    return tuple(map(jnp.asarray, y)) if pair and isinstance(y, tuple | list) else jnp.asarray(y)
+
+
+def _inside(family: Family, eta: Array, value: Array) -> Array:
+    """The value, NaN where eta is outside the natural domain."""
+    if family.natural_size is None:
+        low, high = family.natural_bounds
+        ok = (eta >= low) & (eta <= high)
+    else:
+        ok = family.log_partition(eta) < jnp.inf
+        ok = ok.reshape(ok.shape + (1,) * (value.ndim - ok.ndim if value.ndim > ok.ndim else 0))
+    return jnp.where(ok, value, jnp.nan)
+
+
+def _unknown(family: Family, eta: Array, y: Any) -> Array:
+    """Whether eta or the observation holds NaN."""
+    gone = jnp.isnan(eta) if family.natural_size is None else jnp.any(jnp.isnan(eta), axis=-1)
+    for leaf in jax.tree.leaves(y):
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            nan = jnp.isnan(leaf)
+            gone = gone | (jnp.any(nan, axis=-1) if family.observation_ndim else nan)
+    return gone
+
+
 def _floating(x: ArrayLike) -> Array:
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
@@ -408,13 +483,17 @@ def _floating(x: ArrayLike) -> Array:
 def _door(family: Family, eta: ArrayLike, data: Any = None) -> tuple[Family, Array, Any]:
     """Everything in the dtype of eta, so that no integer, NumPy scalar or float64 datum changes the precision; labels stay."""
     eta = _floating(eta)
+    k = family.natural_size
+    if k is not None and eta.shape[-1:] != (k,):
+        raise ValueError(f"{family} takes arrays of shape (..., {k}), got {eta.shape}")
     cast = lambda leaf: jnp.asarray(leaf) if family.labels else jnp.asarray(leaf, eta.dtype)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, eta.dtype), family), eta, jax.tree.map(cast, data)
 
 
 def _without_idle_rows(y: Any, t: Array, w: Array) -> Any:
-    """Rows of weight 0 whose statistic is not finite, replaced by a row that counts."""
-    idle = (w == 0) & ~jnp.all(jnp.isfinite(t.reshape(len(t), -1)), axis=1)
+    """Rows of weight 0 that hold or give something not finite, replaced by a row that counts."""
+    fine = [jnp.all(jnp.isfinite(a.reshape(len(a), -1)), axis=1) for a in (t, *jax.tree.leaves(y))]
+    idle = (w == 0) & ~jnp.all(jnp.stack(fine), axis=0)
     first = jnp.argmax(w != 0)
     return jax.tree.map(lambda v: jnp.where(idle.reshape((-1,) + (1,) * (v.ndim - 1)), v[first], v), y)
 
@@ -438,7 +517,7 @@ def _scale(family: Family, trials: Any, extra: int) -> Any:
     """The number of trials with `extra` trailing axes, or 1 for a family without trials."""
     if family.has_trials != (trials is not None):
         verb = "needs" if family.has_trials else "takes no"
-        raise TypeError(f"{type(family).__name__} {verb} trials=, got {trials!r}")
+        raise TypeError(f"{type(family).__name__} {verb} trials=")
     return 1 if trials is None else jnp.asarray(trials)[(...,) + (None,) * extra]
 
 
@@ -447,8 +526,15 @@ def _direct_log_prob(family: Family, eta: Array, y: Any) -> Array:
 
 
 def _direct_deviance(family: Family, eta: Array, y: Any) -> Array:
+    return 2 * (_saturated(family, eta, y)[1] + family.loss(eta, y))
+
+
+def _saturated(family: Family, eta: Array, y: Any) -> tuple[Array, Array]:
+    """The eta that fits y itself and m a*(T/m), in the dtype of eta."""
+    if _defines(family, "saturated"):
+        return family.saturated(y)
     t = jnp.asarray(family.unit_statistic(y), eta.dtype)
-    return 2 * (special.product(family.trials(y), _conjugate(family, t)) + family.loss(eta, y))
+    return natural(family, t), special.product(family.trials(y), _conjugate(family, t))
 
 
 def _conjugate(family: Family, t: Array) -> Array:
@@ -465,7 +551,7 @@ def _direct_divergence(family: Family, p: Array, q: Array) -> Array:
 
 def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Array:
     """m B(end, start), B the Bregman divergence of a: by quadrature where the curvature of a changes by less than a factor of
-    1.5 between the two (the rule is then exact to rounding), else `far`, the difference of large terms."""
+    1.5 between the two (8 in float32; the rule is then exact to rounding), else `far`, the difference of large terms."""
     start, end = jnp.broadcast_arrays(start, end)
     step = end - start
     axis: Any = () if family.natural_size is None else -1
@@ -483,8 +569,8 @@ def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Ar
     low, high = jnp.min(curvature, axis=0), jnp.max(curvature, axis=0)
     weights = jnp.asarray(_WEIGHTS * (1 - _NODES), step.dtype)
     near = m * (low / 2 + jnp.tensordot(weights, curvature - low, axes=1))  # the weights sum to 1/2
-    close = jnp.isfinite(near) & (low > 0) & (high < 1.5 * low)
-    same = jnp.all(step * step == 0, axis=axis)
+    close = jnp.isfinite(near) & (low > 0) & (high < (1.5 if step.dtype.itemsize >= 8 else 8) * low)
+    same = jnp.all(step == 0, axis=axis)
     return jnp.where(same, 0, jnp.where(close, near, jnp.maximum(far, 0)))
 
 
@@ -493,7 +579,9 @@ def _natural_by_newton(family: Family, mean: Array) -> Array:
 
     def one(t: Array) -> Array:
         start = jax.lax.stop_gradient(family.to_unconstrained(_start(family, t)))
-        return family.from_unconstrained(optimize.newton(_mismatch, start, family, t).params)
+        eta = family.from_unconstrained(optimize.newton(_mismatch, start, family, t).params)
+        gap = jnp.abs(_gradient(family, eta) - t)  # a mean out of range, or on its boundary
+        return jnp.where(jnp.all(gap <= 1e-3 * (1e-3 + jnp.abs(t))), eta, jnp.nan)
 
     return jnp.vectorize(one, signature="()->()" if family.natural_size is None else "(k)->(k)")(mean)
 

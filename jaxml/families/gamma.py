@@ -64,7 +64,7 @@ class Exponential(Family):
         return 1 - jnp.log(-eta)
 
     def sample(self, key, eta, shape, trials=None):
-        return jax.random.exponential(key, shape + eta.shape, eta.dtype) / -eta
+        return _positive(jax.random.exponential(key, shape + eta.shape, eta.dtype) / -eta)
 
 
 @family
@@ -123,7 +123,9 @@ class Gamma(Exponential):
     def sample(self, key, eta, shape, trials=None):
         k = self._known(eta)
         # By logarithms: draws with a small shape underflow otherwise.
-        return jnp.exp(jax.random.loggamma(key, k, shape + eta.shape, eta.dtype) - jnp.log(-eta) - jnp.log(k))
+        return _positive(
+            jnp.exp(jax.random.loggamma(key, k, shape + eta.shape, eta.dtype) - jnp.log(-eta) - jnp.log(k))
+        )
 
     def _known(self, like):
         return jnp.asarray(1.0 if self.shape is None else self.shape, jnp.result_type(like))
@@ -206,7 +208,12 @@ class GammaShapeRate(Family):
 
     def sample(self, key, eta, shape, trials=None):
         log = jax.random.loggamma(key, eta[..., 0], shape + eta.shape[:-1], eta.dtype)
-        return jnp.exp(log - jnp.log(-eta[..., 1]))
+        return _positive(jnp.exp(log - jnp.log(-eta[..., 1])))
+
+
+def _positive(draws):
+    """Draws that underflow to 0, which is outside the support, as the smallest number."""
+    return jnp.maximum(draws, jnp.finfo(draws.dtype).tiny)
 
 
 def digamma_gap(k: Array) -> Array:

@@ -11,6 +11,7 @@ from jaxml import special
 from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
+from jaxml.families.poisson import draw
 
 _LOG_2PI = 1.8378770664093453
 
@@ -149,7 +150,7 @@ class NegativeBinomial(Family):
     def sample(self, key, eta, shape, trials=None):
         key, other = jax.random.split(key)
         rate = special.bose(eta) * jax.random.gamma(other, self.r, shape + eta.shape, eta.dtype)
-        return jax.random.poisson(key, rate).astype(eta.dtype)
+        return draw(key, rate)
 
     def _rule(self, eta):
         q = special.bose(eta)

@@ -57,7 +57,7 @@ class InverseGaussian(Family):
 
     def log_partition(self, eta):
         inside = eta <= 0
-        return jnp.where(inside, -jnp.sqrt(-2 * jnp.where(inside, eta, -1)), jnp.inf)
+        return jnp.where(inside, -jnp.sqrt(0 - 2 * jnp.where(inside, eta, -1)), jnp.inf)
 
     def statistic(self, y):
         return y

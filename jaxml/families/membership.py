@@ -22,7 +22,8 @@ class Membership(NamedTuple):
     Attributes:
         consistent: on this grid the law is an exponential family, of a dimension that the grid does not limit.
         dimension: rank of the doubly centred log-density matrix; 0 where the support is not constant.
-        at_limit: the rank is as large as the grid allows, or its singular values fade without a gap: ``dimension`` is a lower bound.
+        at_limit: the rank is as large as the grid allows, or smaller on half of the grid, or its singular values fade without a gap:
+            ``dimension`` is a lower bound.
         constant_support: which points have density 0 does not depend on the parameter.
         singular_values: of the doubly centred matrix, in descending order.
         message: the verdict in a sentence.
@@ -92,22 +93,28 @@ def exponential_family_dimension(
 
 
 def _verdict(matrix: np.ndarray, limit: int, tol: float) -> Membership:
-    centred = matrix - matrix.mean(axis=0)
-    values = np.linalg.svd(centred - centred.mean(axis=1, keepdims=True), compute_uv=False)
+    values = _spectrum(matrix)
     rank = int(np.sum(values > tol))
-    fading = rank > 0 and bool(values[rank - 1] < 100 * tol)
-    if rank >= limit or fading:
-        reason = (
-            "as large as a grid of this size allows"
-            if rank >= limit
-            else "with singular values that fade without a gap"
-        )
+    if rank >= limit:
+        reason = "as large as a grid of this size allows"
+    elif rank and values[rank - 1] < 100 * tol:
+        reason = "with singular values that fade without a gap"
+    elif any(np.sum(_spectrum(half) > tol) < rank for half in (matrix[::2], matrix[:, ::2])):
+        reason = "and less on every second point or parameter, so that it grows with the grid"
+    else:
+        reason = ""
+    if reason:
         message = (
             f"The dimension is at least {rank}, {reason}: either not an exponential family of fixed dimension, or one that this"
             " grid cannot show. Try a larger and wider grid."
         )
         return Membership(False, rank, True, True, values, message)
     return Membership(True, rank, False, True, values, f"Consistent with an exponential family of dimension {rank}.")
+
+
+def _spectrum(matrix: np.ndarray) -> np.ndarray:
+    centred = matrix - matrix.mean(axis=0)
+    return np.linalg.svd(centred - centred.mean(axis=1, keepdims=True), compute_uv=False)
 
 
 def _refusal(message: str, constant_support: bool) -> Membership:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxml import special
 from jaxml.families.base import Family, family, static_field
 
 _LOG_2PI = 1.8378770664093453
@@ -91,6 +92,18 @@ class MultivariateNormal(Family):
         first = mean[..., : self.dimension]
         second = self._symmetric(mean[..., self.dimension :])
         return self.pack(first, second - first[..., :, None] * first[..., None, :])
+
+    def divergence(self, p, q):
+        _, root, _ = self._factor(p)
+        _, other, inside = self._factor(q)
+        change = self._symmetric(
+            (p - q)[..., self.dimension :] * self._doubling(p.dtype)
+        )  # precision of q less that of p
+        half = jax.scipy.linalg.solve_triangular(root, change, lower=True)
+        ratios = jnp.linalg.eigvalsh(jax.scipy.linalg.solve_triangular(root, _transpose(half), lower=True))
+        between = _apply(_transpose(other), self.expectation(p) - self.expectation(q))
+        value = jnp.sum(special.log_gap(ratios), axis=-1) / 2 + jnp.sum(between**2, axis=-1) / 2
+        return jnp.where(inside, value, jnp.inf)
 
     def estimate(self, y, weights):
         mean = weights @ y

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxml import special
 from jaxml.families.base import Family, family
 
 _LOG_2PI = 1.8378770664093453
@@ -123,7 +124,14 @@ class NormalMeanVariance(Family):
 
     def natural(self, mean):
         first, second = mean[..., 0], mean[..., 1]
-        return _pack(first, second - first * first)
+        variance = second - first * first
+        return _pack(first, jnp.where(variance >= 0, variance, jnp.nan))
+
+    def divergence(self, p, q):
+        first, second, inside = _halves(q)
+        ratio = (second - p[..., 1]) / p[..., 1]  # s2_p / s2_q - 1
+        between = self.expectation(p) + first / (2 * second)
+        return jnp.where(inside, special.log_gap(ratio) / 2 - second * between**2, jnp.inf)
 
     def estimate(self, y, weights):
         mean = weights @ y

@@ -70,4 +70,35 @@ class Poisson(Family):
         return average(-log_mass, log_mass, weights)
 
     def sample(self, key, eta, shape, trials=None):
-        return jax.random.poisson(key, jnp.exp(eta), shape + eta.shape).astype(eta.dtype)
+        return draw(key, jnp.broadcast_to(jnp.exp(eta), shape + eta.shape))
+
+
+def draw(key, rate):
+    """Poisson counts of the given rates, in their dtype; from 10 on by transformed rejection (Hoermann 1993, algorithm PTRS).
+
+    jax.random.poisson computes in float32 and is biased from rates of 1e5 on.
+    """
+    small_key, key = jax.random.split(key)
+    large = rate >= 10
+    mu = jnp.where(large & jnp.isfinite(rate), rate, 10)
+    b = 0.931 + 2.53 * jnp.sqrt(mu)
+    a = 0.02483 * b - 0.059
+    squeeze, area = 0.9277 - 3.6224 / (b - 2), jnp.log(1.1239 + 1.1328 / (b - 3.4))
+
+    def attempt(carry):
+        key, y, done, trips = carry
+        key, first, second = jax.random.split(key, 3)
+        u = jax.random.uniform(first, mu.shape, mu.dtype) - 0.5
+        v = 1 - jax.random.uniform(second, mu.shape, mu.dtype)
+        side = 0.5 - jnp.abs(u)
+        k = jnp.floor((2 * a / side + b) * u + mu + 0.43)
+        mass = log_density(Poisson(), jnp.log(mu), jnp.maximum(k, 0))
+        accept = ((side >= 0.07) & (v <= squeeze)) | (
+            (k >= 0) & ((side >= 0.013) | (v <= side)) & (jnp.log(v) + area - jnp.log(a / side**2 + b) <= mass)
+        )
+        return key, jnp.where(accept & ~done, k, y), done | accept, trips + 1
+
+    going = lambda carry: ~jnp.all(carry[2]) & (carry[3] < 1000)
+    _, y, _, _ = jax.lax.while_loop(going, attempt, (key, jnp.round(mu), ~large, 0))
+    few = jax.random.poisson(small_key, jnp.where(large, 1, rate), rate.shape).astype(rate.dtype)
+    return jnp.where(large, jnp.where(jnp.isfinite(rate), y, rate), few)
