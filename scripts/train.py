@@ -15,12 +15,14 @@ Needs ``pip install 'jaxml-learn[scripts]'``; ``--help`` lists all options.
 """
 
 import argparse
+import contextlib
 import io
 import os
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,14 @@ import jax
 from rich.console import Console
 
 from jaxml import Status
-from jaxml.data import DataError, load_table
-from training.fitting import fit_problem
+from jaxml.data import DataError, Table, load_table
+from training.fitting import Fitted, fit_problem
 from training.modelfile import load_model, save_model
-from training.options import FIRST_ORDER, STOCHASTIC, parse
+from training.options import CSV, FIRST_ORDER, STOCHASTIC, in_options, parse
 from training.picture import draw
 from training.prediction import predict_file
 from training.problem import Problem, make_problem
-from training.report import print_facts, print_fit, print_scores, print_status, write_metrics
+from training.report import ending, print_facts, print_fit, print_scores, print_status, write_metrics
 from training.scores import Evaluation, compare, evaluate
 
 CONVERGED, NOT_CONVERGED, REFUSED = 0, 1, 2
@@ -48,22 +50,21 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to lose a fit
     try:
         return _predict(options) if options.load else _train(options)
-    except BrokenPipeError:  # the reader of the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CONVERGED
     except (DataError, ImportError, MemoryError, OSError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"train.py: {in_options(str(error))}", file=sys.stderr)
         return REFUSED
 
 
 def _train(options: argparse.Namespace) -> int:
     start = time.perf_counter()
-    table = load_table(options.data, labels=options.labels)
+    table = _table(options.data, options)
     folder = _folder(options.output or f"runs/{table.name}")
     with jax.enable_x64(options.x64):
         problem = make_problem(table, options)
         load_seconds = time.perf_counter() - start
         fitted = fit_problem(problem, options)
+        if not fitted.finite:
+            return _no_model(folder, fitted, problem, options, load_seconds)
         sets = {"test": problem.test, "train": problem.train} if problem.test.n else {"train": problem.train}
         model = {which: evaluate(fitted.fit, problem, rows) for which, rows in sets.items()}
         null = {which: evaluate(fitted.null, problem, fitted.null_rows(rows)) for which, rows in sets.items()}
@@ -72,12 +73,41 @@ def _train(options: argparse.Namespace) -> int:
         save_model(folder / "model.npz", fitted.fit, problem, options)
         write_metrics(folder / "metrics.json", fitted, problem, scores, options, load_seconds)
         _draw(folder / "picture.png", fitted.fit, model, problem, table.name, options)
-        console = Console()
-        print_fit(console, fitted, problem, options)
-        print_scores(console, scores)
-        print_status(console, fitted, load_seconds)
-        print_facts(console, {"saved": f"{folder}/model.npz, metrics.json, picture.png"})
+        with _readers_may_leave():
+            console = _Console()
+            print_fit(console, fitted, problem, options)
+            print_scores(console, scores)
+            print_status(console, fitted, load_seconds, options)
+            print_facts(console, {"saved": f"{folder}/model.npz, metrics.json, picture.png"})
     return _exit_code(Status(int(fitted.fit.status)), options)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:  # which would end the program with an exit code of its own
+        raise BrokenPipeError
+
+
+@contextlib.contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Where the reader of the output has seen enough, as ``head`` has, the rest goes nowhere."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _table(source: str, options: argparse.Namespace) -> Table:
+    return load_table(source, labels=options.labels, **{name: getattr(options, name) for name in CSV})
+
+
+def _no_model(folder: Path, fitted: Fitted, problem: Problem, options: argparse.Namespace, load_seconds: float) -> int:
+    """A fit that ended nowhere leaves its metrics, and no model or picture of an earlier fit beside them."""
+    write_metrics(folder / "metrics.json", fitted, problem, {}, options, load_seconds)
+    for name in ("model.npz", "picture.png"):
+        (folder / name).unlink(missing_ok=True)
+    print(f"train.py: no model: {ending(fitted, options)}", file=sys.stderr)
+    return NOT_CONVERGED
 
 
 def _folder(name: str) -> Path:
@@ -107,8 +137,8 @@ def _exit_code(status: Status, options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     model = load_model(options.load)
-    with jax.enable_x64(model.header["x64"]):
-        predict_file(model, load_table(options.predict, labels=options.labels), options)
+    with jax.enable_x64(model.header["x64"]), _readers_may_leave():
+        predict_file(model, _table(options.predict, options), options)
     return CONVERGED
 
 

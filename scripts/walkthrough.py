@@ -42,45 +42,47 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"walkthrough.py: {error}", file=sys.stderr)
         return REFUSED
     show = _print_plain if options.plain or importlib.util.find_spec("rich") is None else _print_rich
-    with jax.enable_x64(True):
-        outcomes = [check(row) for row in rows]
-    for section in dict.fromkeys(row.number[0] for row in rows):
-        lines = [pair for pair in zip(rows, outcomes, strict=True) if pair[0].number[0] == section]
-        show(f"{section} {SECTIONS[section]}", lines)
+    outcomes, section = [], None
+    for row in rows:
+        with jax.enable_x64(True):
+            outcome = check(row)
+        show(row, outcome, "" if row.number[0] == section else f"{row.number[0]} {SECTIONS[row.number[0]]}")
+        sys.stdout.flush()
+        outcomes.append(outcome)
+        section = row.number[0]
     wrong = sum(not outcome.agrees for outcome in outcomes)
     largest = max(outcome.difference for outcome in outcomes)
     print(f"{len(rows)} rows of {len(ROWS)}, {wrong} wrong; largest difference {largest:.1e}")
     return DIFFER if wrong else AGREE
 
 
-def _print_plain(title: str, lines: list[tuple[Row, Outcome]]) -> None:
-    print(title)
-    for row, outcome in lines:
-        print(f"  {row.number}  {row.title}: {row.formula}")
-        print(f"       closed form {_numbers(outcome.closed)}")
-        print(f"       jaxml       {_numbers(outcome.computed)}")
-        print(f"       difference  {outcome.difference:.1e} {_verdict(outcome)}")
-    print()
+def _print_plain(row: Row, outcome: Outcome, title: str) -> None:
+    """A row, under the title of its section where it is the first."""
+    if title:
+        print(f"\n{title}")
+    print(f"  {row.number}  {row.title}: {row.formula}")
+    print(f"       closed form {_numbers(outcome.closed)}")
+    print(f"       jaxml       {_numbers(outcome.computed)}")
+    print(f"       difference  {outcome.difference:.1e} {_verdict(outcome)}")
 
 
-def _print_rich(title: str, lines: list[tuple[Row, Outcome]]) -> None:
+def _print_rich(row: Row, outcome: Outcome, title: str) -> None:
+    """The same as one row of a table, whose columns have widths that do not depend on the rows to come."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, expand=True)
-    table.add_column("row", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_header=bool(title), expand=True, title=title or None)
+    table.title_justify, table.title_style = "left", "bold"
+    table.add_column("row", width=3)
     table.add_column("statement", ratio=5)
     table.add_column("closed form", ratio=3)
     table.add_column("jaxml", ratio=3)
-    table.add_column("difference", justify="right", no_wrap=True)
-    for row, outcome in lines:
-        statement = Text(f"{row.title}\n").append(row.formula, style="dim")
-        verdict = Text(
-            f"{outcome.difference:.1e}\n{_verdict(outcome)}", style="green" if outcome.agrees else "bold red"
-        )
-        table.add_row(row.number, statement, _numbers(outcome.closed), _numbers(outcome.computed), verdict)
+    table.add_column("difference", justify="right", width=10)
+    statement = Text(f"{row.title}\n").append(row.formula, style="dim")
+    verdict = Text(f"{outcome.difference:.1e}\n{_verdict(outcome)}", style="green" if outcome.agrees else "bold red")
+    table.add_row(row.number, statement, _numbers(outcome.closed), _numbers(outcome.computed), verdict)
     Console().print(table)
 
 

@@ -122,6 +122,71 @@ def test_npz_of_pickled_objects_is_refused(tmp_path):
         load_table(tmp_path / "t.npz")
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding", "options"),
+    [
+        ("x;name\n1,5;é\n2,5;b\n;c\n", "utf-8", {"decimal": ","}),
+        ("x|name\n1.5|é\n2.5|b\n|c\n", "utf-8", {"separator": "|"}),
+        ("x,name\n1.5,é\n2.5,b\n,c\n", "latin-1", {"encoding": "latin-1"}),
+        ("x,name\n1.5,é\n2.5,b\n.,c\n", "utf-8", {"missing": ["."]}),
+    ],
+)
+def test_csv_files_of_other_conventions(tmp_path, text, encoding, options):
+    (tmp_path / "t.csv").write_text(text, encoding=encoding)
+    table = load_table(tmp_path / "t.csv", **options)
+    np.testing.assert_array_equal(table.columns["x"], [1.5, 2.5, np.nan])
+    assert table.columns["name"].tolist() == ["é", "b", "c"]
+
+
+def test_the_words_that_mean_no_value_can_be_chosen(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\nNone,x\nNA,\n")
+    assert load_table(tmp_path / "t.csv").missing()["a"].tolist() == [0, 1]
+    table = load_table(tmp_path / "t.csv", missing=["x"])
+    assert table.columns["a"].tolist() == ["None", "NA"]
+    assert table.missing()["b"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (b"a;b\n1;2\n", {}, "has one column, 'a;b'.*separator=';'"),
+        (b"a;b\n1,5;2,5\n", {}, "separator=';'"),
+        (b"a;b\n1;2\n", {"separator": ",", "decimal": ","}, "also the decimal sign"),
+        (b"a,b\n\xe9,2\n", {}, "not text in utf-8.*encoding='latin-1'"),
+        (b"a,b\n1,2\n", {"encoding": "klingon"}, "unknown encoding: klingon"),
+        (b"a,b\n1,2,3\n4,5,6\n", {}, "1 more field in its rows than names"),
+    ],
+)
+def test_csv_files_that_were_misread_name_the_remedy(tmp_path, text, options, message):
+    (tmp_path / "t.csv").write_bytes(text)
+    with pytest.raises(DataError, match=message):
+        load_table(tmp_path / "t.csv", **options)
+
+
+def test_options_of_csv_files_are_refused_elsewhere():
+    with pytest.raises(DataError, match=r"separator, missing: only for .*, which iris is not"):
+        load_table("iris", separator=";", missing=["."])
+
+
+def test_parquet_columns_of_other_types(tmp_path):
+    from decimal import Decimal
+
+    columns = {
+        "price": [Decimal("1.50"), None, Decimal("2.25")],
+        "year": pd.Categorical([2003, 2001, None]),
+        "flag": [True, False, True],
+        "gap": [True, None, False],
+    }
+    pd.DataFrame(columns).to_parquet(tmp_path / "t.parquet")
+    table = load_table(tmp_path / "t.parquet")
+    np.testing.assert_array_equal(table.columns["price"], [1.5, np.nan, 2.25])
+    assert table.columns["year"].tolist() == ["2003", "2001", None]
+    assert table.levels == {"year": ("2001", "2003")}
+    assert number_column("year", table.columns["year"][:2]).tolist() == [2003, 2001]
+    assert design_matrix(table.select(["flag"])).X.tolist() == [[1], [0], [1]]
+    assert table.missing(["gap"])["gap"].tolist() == [1]
+
+
 # -- IDX -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
@@ -156,6 +221,14 @@ def test_idx_labels_elsewhere(tmp_path):
         load_table(tmp_path / "digits-idx3-ubyte")
     table = load_table(tmp_path / "digits-idx3-ubyte", labels=tmp_path / "classes-idx1-ubyte")
     assert table.columns["label"].tolist() == ["7", "1", "7"]
+
+
+def test_images_to_fit_and_to_test_have_one_size(tmp_path):
+    for prefix, width in (("train", 3), ("t10k", 4)):
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", np.zeros((2, 2, width), np.uint8))
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte", np.zeros(2, np.uint8))
+    with pytest.raises(DataError, match="differ in size"):
+        load_table(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +300,9 @@ def test_numbers_can_be_levels():
         ({"a": np.array([1.0, np.nan])}, "column 'a' has no value in row 2"),
         ({"a": np.array([1.0, np.inf, -np.inf])}, r"column 'a' is infinite in 2 rows \(2, 3\)"),
         ({"a": np.array(["1", "2", "oops", "4"], object)}, "column 'a' mixes numbers and text: 'oops' in row 3"),
+        ({"a": np.array(["1", "2", ".", "4"], object)}, "'.' in row 3; if that stands for no value: missing='.'"),
+        ({"a": np.array(["1,5", "2", "0,25"], object)}, "'1,5' in row 1; for decimal commas: decimal=','"),
+        ({"a": np.array(["1,5", "2", "."], object)}, "'.' in row 3; if that stands for no value: missing='.'"),
         ({"a": np.array([f"name {i}" for i in range(30)], object)}, "30 texts in 30 rows: too many for levels"),
         ({"a": np.array(["2020-01-01"], "datetime64[ns]")}, "datetime"),
     ],
@@ -244,6 +320,12 @@ def test_new_data_that_do_not_fit_the_coding_are_named():
         design_matrix({"k": np.array(["a"], object), "v": np.ones((1, 2))}, coding)
     with pytest.raises(DataError, match="column 'v' is wanted but not there; there is k"):
         design_matrix({"k": np.array(["a"], object)}, coding)
+
+
+def test_a_design_too_large_for_memory_is_refused():
+    columns = {"k": np.arange(50_000).astype(str).astype(object)}
+    with pytest.raises(DataError, match="would take 19 GiB; column 'k' alone makes 49999 columns"):
+        design_matrix(columns, categorical=["k"])
 
 
 def test_text_is_no_number():

