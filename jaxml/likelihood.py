@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from jaxml import links
 from jaxml.families.base import Family
-from jaxml.families.functions import log_prob
+from jaxml.families.functions import log_prob, observations, refuse_where
 from jaxml.links import Link, natural_parameter
 from jaxml.rows import column
 
@@ -52,7 +52,7 @@ def log_likelihood(
         () log-likelihood.
 
     Raises:
-        ValueError: where shapes do not match; nothing is broadcast.
+        ValueError: where shapes do not match, as nothing is broadcast; outside jit also where a weight is negative.
 
     Example:
         >>> import jax.numpy as jnp
@@ -64,12 +64,13 @@ def log_likelihood(
         -1.3862944
     """
     link = links.resolve(family, link)
-    y = jax.tree.map(jnp.asarray, y)
+    y = observations(family, y)
     X = jax.tree.map(jnp.asarray, X)
     n = jax.tree.leaves(y)[0].shape[0]
     if weights is not None:
         weights = jnp.asarray(weights)
         _same("weights", weights.shape, (n,))
+        refuse_where("weights", weights, weights < 0, "is negative")
         on = weights > 0
         # Selected twice, in what goes in and in what comes out: NaN times 0 is NaN in value and in gradient.
         X, y = jax.tree.map(lambda a: first_where(on, a), (X, y))

@@ -139,6 +139,12 @@ def resolve(family: Family, link: Any) -> Link:
         link = Link(getattr(link, "__name__", "custom"), link)
     if not isinstance(link, Link):
         raise ValueError(f"link must be a name, a function mu = f(z) or None, got {link!r}")
+    own = type(family).from_unconstrained is not Family.from_unconstrained
+    if link is unconstrained and family.natural_bounds != (-math.inf, math.inf) and not own:
+        raise ValueError(
+            f"link='unconstrained' is for families with a map of their own onto the natural domain; {type(family).__name__} takes"
+            f" None (here {family.default_link!r}), 'log' or 'canonical'"
+        )
     if link not in (canonical, unconstrained) and family.space is None:
         raise ValueError(
             f"link={link.name!r} needs a family with one declared mean; {type(family).__name__} takes link='canonical' (the linear"

@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
     name: str
     family: Any
-    link: str | None
+    link: Any  # a name, a function or None
     bias: float
     slope: float
     draw: Callable[[np.random.Generator, np.ndarray], Any]
@@ -173,6 +173,30 @@ _ALL = [
         0.5,
         0.2,
         lambda rng, z: rng.dirichlet([2.0, 3.0, 4.0], len(z)),
+        True,
+    ),
+    Case(
+        "dirichlet-canonical",
+        families.Dirichlet(3),
+        "canonical",
+        0.5,
+        0.2,
+        lambda rng, z: rng.dirichlet([2.0, 3.0, 4.0], len(z)),
+        True,
+    ),
+    Case("normal-known", families.Normal(variance=0.09), "identity", 0.5, 0.8, _normal(_same), True),
+    Case("gamma-known", families.Gamma(shape=4.0), "log", 1.0, 0.4, _gamma(np.exp), True),
+    Case("inverse_gaussian-known", families.InverseGaussian(shape=8.0), "log", 0.5, 0.3, _wald(np.exp), True),
+    Case(
+        "poisson-function", families.Poisson(), jax.nn.softplus, 1.0, 0.8, _poisson(lambda z: np.logaddexp(0, z)), True
+    ),
+    Case(
+        "multivariate_normal-canonical",
+        families.MultivariateNormal(2),
+        "canonical",
+        0.0,
+        0.5,
+        lambda rng, z: z[:, None] + rng.normal(size=(len(z), 2)),
         True,
     ),
     Case(

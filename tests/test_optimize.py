@@ -413,3 +413,34 @@ def test_newton_leaves_maxima_and_saddles(fun, start, least, reuse):
     result = optimize.minimize(fun, start, solver=Newton(reuse=reuse))
     assert Status(int(result.status)) is Status.CONVERGED
     assert_allclose(result.value, least, atol=10 * RTOL)
+
+
+def test_answers_of_first_order_solvers_refuse_to_be_differentiated():
+    answer = lambda c: optimize.gradient_descent(lambda x, c: (x - c) ** 2, 0.0, c, learning_rate=0.5).params
+    assert_allclose(jax.vmap(answer)(jnp.arange(3.0)), [0, 1, 2])
+    with pytest.raises(TypeError, match="first-order solver is not differentiable"):
+        jax.grad(answer)(2.0)
+
+
+@pytest.mark.parametrize(
+    ("solver", "error", "words"),
+    [
+        (LBFGS(memory=0), ValueError, "memory of LBFGS must be at least 1, got 0"),
+        (Newton(max_steps=-1), ValueError, "max_steps of Newton must be at least 0"),
+        ("newton", TypeError, "solver must be Newton, LBFGS, GradientDescent, SGD or Optax, got 'newton'"),
+        (Optax(transform=optax.lbfgs()), TypeError, "asks for more .* use LBFGS"),
+    ],
+)
+def test_settings_that_no_search_can_work_with_are_refused(solver, error, words):
+    with pytest.raises(error, match=words):
+        optimize.minimize(lambda x: x**2, 1.0, solver=solver)
+
+
+def test_numpy_numbers_as_settings_compile_nothing_new():
+    run = lambda tol: optimize.minimize(parabola, 0.0, solver=Newton(tol=tol)).value
+    run(1e-6)
+    assert compiles(lambda: run(np.float64(1e-7))) == 0 == compiles(lambda: run(np.float32(1e-3)))
+
+
+def parabola(x):
+    return (x - 1) ** 2

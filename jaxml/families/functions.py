@@ -65,7 +65,7 @@ def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
 
     Source: notes 5.1; McCullagh & Nelder (1989), section 2.2.
     """
-    family, eta, y = _door(family, eta, _observations(family, y))
+    family, eta, y = _door(family, eta, observations(family, y))
     value = jnp.where(family.support(y), log_density(family, eta, y), -jnp.inf)
     return jnp.where(_unknown(family, eta, y), jnp.nan, value)
 
@@ -263,7 +263,7 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
             f"{type(family).__name__} has no deviance: with a parameter vector of its own for each observation its likelihood is"
             " unbounded. Compare models by log-likelihood instead."
         )
-    family, eta, y = _door(family, eta, _observations(family, y))
+    family, eta, y = _door(family, eta, observations(family, y))
     start, conjugate = _saturated(family, eta, y)
     half = _bregman(family, start, eta, conjugate + family.loss(eta, y), family.trials(y))
     value = with_derivative_of(_direct_deviance, 2 * half, family, eta, y)
@@ -419,7 +419,7 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
 
     Source: notes 1.5; Wainwright & Jordan (2008), section 3.6; Bishop (2006), section 2.4.1.
     """
-    y = _observations(family, y)
+    y = observations(family, y)
     t = _floating(family.statistic(y))
     if not t.ndim or not t.shape[0]:
         raise ValueError("y must have at least one observation along its first dimension")
@@ -446,7 +446,7 @@ def refuse_where(name: str, values: Any, bad: Array, what: str) -> None:
     raise ValueError(f"{name}[{i}] = {shown[0] if len(shown) == 1 else tuple(shown)} {what}")
 
 
-def _observations(family: Family, y: Any) -> Any:
+def observations(family: Family, y: Any) -> Any:
     """Lists as arrays; a list of two is a pair only for families whose observations are pairs."""
     pair = family.has_trials and family.natural_size is None
     if isinstance(y, dict):

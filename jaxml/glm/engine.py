@@ -105,6 +105,7 @@ def compiled_fit(
         link=link,
         weight_kind=weight_kind,
         offset=rows.offset is not None,
+        quasi=hull,
     )
 
 

@@ -19,7 +19,7 @@ from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
 from jaxml.glm.survey import survey
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
-from jaxml.optimize.first_order import with_schedule
+from jaxml.optimize.first_order import prepared
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
 from jaxml.status import Status, report
@@ -92,7 +92,7 @@ def fit(
         raise TypeError(
             f"solver must be Newton, LBFGS, GradientDescent, SGD or Optax of jaxml.optimize, got {solver!r}"
         )
-    solver = with_schedule(_sized(Newton() if solver is None else solver, rows, family))
+    solver = prepared(_sized(Newton() if solver is None else solver, rows, family))
     block = _block_rows(rows)
     facts = survey(family, rows, check or "support", block, intercept)
     if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:

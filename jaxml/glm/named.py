@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxml import families
+from jaxml.dtypes import as_array
 from jaxml.glm.checks import read_rows
 from jaxml.glm.fit import fit
 from jaxml.glm.objective import with_ones
@@ -104,7 +105,8 @@ def softmax_regression(X: Any, y: Any, *, classes: int | None = None, **options:
     if classes is None:
         if isinstance(y, jax.core.Tracer):
             raise ValueError("inside jit the number of classes must be given: softmax_regression(X, y, classes=K)")
-        classes = int(jnp.max(jnp.asarray(y))) + 1
+        labels = as_array(y, "y")
+        classes = int(labels.max()) + 1 if labels.size else 2
     return fit(families.Categorical(classes), X, y, **options)
 
 
@@ -193,7 +195,12 @@ def least_squares(X: Any, y: Any, *, intercept: bool = True) -> Linear:
     Source: Golub & Van Loan (2013), *Matrix Computations*, section 5.3.
     """
     rows = read_rows(families.Normal(), X, y, None, None)
-    q, r = jnp.linalg.qr(_with_ones(rows, intercept))
+    a = _with_ones(rows, intercept)
+    if a.shape[0] < a.shape[1]:
+        raise ValueError(
+            f"X has {a.shape[0]} rows for {a.shape[1]} coefficients; use linear_regression, of minimum norm"
+        )
+    q, r = jnp.linalg.qr(a)
     return _split(jax.scipy.linalg.solve_triangular(r, rows.y @ q), intercept)
 
 

@@ -128,8 +128,9 @@ def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) 
         weight is positive.
 
     Raises:
-        ValueError: for a quasi-likelihood fit, which has no log-likelihood; where y, weights or offset do not match X.
-        TypeError: values that are not numeric, or X of another number of columns than the fit.
+        ValueError: for a quasi-likelihood fit, which has no log-likelihood; where X does not match the fit, or y, weights or
+            offset X; outside jit, where a weight is negative.
+        TypeError: values that are not numeric.
         OverflowError: values that do not fit the dtype.
 
     Example:
@@ -142,12 +143,13 @@ def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) 
 
     Source: Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation".
     """
-    if fit.log_likelihood is None and fit.weight_kind != "sampling":
+    if fit.quasi:
         raise ValueError(
             "a quasi-likelihood fit (check='hull') has no log-likelihood to score with; compare predictions with y instead"
         )
     _needs_offset(fit, offset)
     rows = read_rows(fit.family, X, y, weights, offset)
+    _same_columns(fit, rows.X)
     family = fit.family.with_dispersion(fit.dispersion) if fit.family.estimates_dispersion else fit.family
     total = log_likelihood(
         family, linear, fit.params, rows.X, rows.y, weights=rows.weights, offset=rows.offset, link=fit.link
@@ -163,14 +165,17 @@ def _needs_offset(fit: Fit, offset: Any) -> None:
         raise ValueError("the model was fitted without an offset, so offset= has no meaning here")
 
 
+def _same_columns(fit: Fit, X: Any) -> None:
+    d = fit.params.weight.shape[0]
+    if X.ndim != 2 or X.shape[1] != d:
+        raise ValueError(f"X has shape {X.shape}, but the model was fitted on {d} columns: expected (n, {d})")
+
+
 def _linear_predictor(fit: Fit, X: Any, offset: Any) -> Array:
     _needs_offset(fit, offset)
     weight = fit.params.weight
     X = to_compute(as_array(X, "X"), weight.dtype, "X")
-    if X.ndim != 2 or X.shape[1] != weight.shape[0]:
-        raise ValueError(
-            f"X has shape {X.shape}, but the model was fitted on {weight.shape[0]} columns: expected (n, {weight.shape[0]})"
-        )
+    _same_columns(fit, X)
     z = linear(fit.params, X)
     if offset is None:
         return z

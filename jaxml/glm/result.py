@@ -36,6 +36,7 @@ class Fit:
         link: static.
         weight_kind: static.
         offset: static, whether the fit had an offset, which ``predict`` then asks for.
+        quasi: static, whether y was only asked to lie in the convex hull of the support (check='hull').
 
     Example:
         >>> import jax.numpy as jnp
@@ -61,6 +62,7 @@ class Fit:
     link: Link = static_field()
     weight_kind: str = static_field()
     offset: bool = static_field()
+    quasi: bool = static_field(default=False)
 
     @property
     def notes(self) -> list[str]:

@@ -6,10 +6,11 @@
 Source: notes 2.1, 2.2; Robbins & Monro (1951); Widrow & Hoff (1960) for the LMS rule.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
@@ -64,22 +65,23 @@ class GradientDescent(_FirstOrder):
 class SGD:
     """Stochastic gradient descent: every epoch visits all examples once, in an order shuffled anew.
 
-    Args:
-        learning_rate: alpha, a number or an optax schedule of the update count.
-        epochs: passes over the examples.
-        batch_size: examples in an update; 1 is the classical method (for least squares the LMS rule).
-        seed: seed of the shuffling.
-        tol: the norm of the full gradient that counts as converged at the end; None: 1e-8 in float64, 1e-4 in float32.
+        Args:
+            learning_rate: alpha, a number or an optax schedule of the update count.
+            epochs: passes over the examples.
+            batch_size: examples in an update; 1 is the classical method (for least squares the LMS rule).
+            seed: seed of the shuffling.
+            tol: the norm of the full gradient that counts as converged at the end; None: 1e-8 in float64, 1e-4 in float32.
 
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxml import optimize
-        >>> solver = optimize.SGD(learning_rate=0.5, epochs=20, batch_size=4)
-        >>> data = jnp.array([1.0, 2.0, 3.0, 6.0])
-        >>> print(f"{optimize.sgd(lambda m, y: (y - m) ** 2 / 2, 0.0, data, solver=solver).params:.3f}")  # the mean
-        3.000
+        Example:
+            >>> import jax.numpy as jnp
+    import numpy as np
+            >>> from jaxml import optimize
+            >>> solver = optimize.SGD(learning_rate=0.5, epochs=20, batch_size=4)
+            >>> data = jnp.array([1.0, 2.0, 3.0, 6.0])
+            >>> print(f"{optimize.sgd(lambda m, y: (y - m) ** 2 / 2, 0.0, data, solver=solver).params:.3f}")  # the mean
+            3.000
 
-    Source: notes 2.2; Robbins & Monro (1951); Widrow & Hoff (1960).
+        Source: notes 2.2; Robbins & Monro (1951); Widrow & Hoff (1960).
     """
 
     learning_rate: Any = 0.01
@@ -133,13 +135,30 @@ class Optax(_FirstOrder):
     ) -> tuple[Array, Array, Any]:
         """See :class:`jaxml.optimize.driver.Rule`."""
         del previous, curvature, first
-        update, memory = self.transform.update(point.gradient, memory, point.x)
+        try:
+            update, memory = self.transform.update(point.gradient, memory, point.x)
+        except TypeError as error:
+            raise TypeError(
+                "the transform of Optax is called as update(gradient, state, params) and asks for more (a line search needs value"
+                " and value_fn); use LBFGS, or a transform without a line search as optax.scale_by_lbfgs"
+            ) from error
         return update, jnp.linalg.norm(point.gradient), memory
 
 
-def with_schedule(solver: Any) -> Any:
-    """The solver with a learning-rate schedule made a pytree, so that it can cross jit."""
+def prepared(solver: Any) -> Any:
+    """The solver as it can cross jit: a schedule as a pytree, NumPy numbers as Python's, which do not compile again.
+
+    Raises:
+        ValueError: a setting that no search can work with.
+    """
+    for name, least in (("max_steps", 0), ("memory", 1), ("epochs", 1), ("batch_size", 1)):
+        value = getattr(solver, name, None)
+        if value is not None and value < least:
+            raise ValueError(f"{name} of {type(solver).__name__} must be at least {least}, got {value}")
+    change: dict[str, Any] = {
+        name: float(value) for name, value in vars(solver).items() if isinstance(value, np.floating)
+    }
     rate = getattr(solver, "learning_rate", None)
     if callable(rate) and not isinstance(rate, Partial):
-        return type(solver)(**{**vars(solver), "learning_rate": Partial(rate)})
-    return solver
+        change["learning_rate"] = Partial(rate)
+    return replace(solver, **change) if change else solver

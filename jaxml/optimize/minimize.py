@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxml.dtypes import compute_dtype
 from jaxml.optimize import driver
 from jaxml.optimize.driver import Result, Trace
-from jaxml.optimize.first_order import SGD, GradientDescent, Optax, with_schedule
+from jaxml.optimize.first_order import SGD, GradientDescent, Optax, prepared
 from jaxml.optimize.implicit import attach
 from jaxml.optimize.lbfgs import LBFGS
 from jaxml.optimize.newton import Newton
@@ -35,7 +35,7 @@ def minimize(
             minimiser is not differentiable.
         params: starting point, a pytree of numbers or floating-point arrays.
         *args: pytrees of arrays passed on to fun. The minimiser is differentiable in them, to any order, where the solver is
-            Newton or LBFGS and the Hessian at the minimum is not singular; with the others its derivatives are 0.
+            Newton or LBFGS and the Hessian at the minimum is not singular; with the others that is a TypeError.
         solver: Newton, LBFGS, GradientDescent or Optax (full batch). See :func:`sgd` for minibatches.
         trace: record value and gradient norm at each step in the result.
 
@@ -53,6 +53,8 @@ def minimize(
 
     Source: that of the solver; for the derivatives of the minimiser see :mod:`jaxml.optimize.implicit`.
     """
+    if not isinstance(solver, Solver):
+        raise TypeError(f"solver must be Newton, LBFGS, GradientDescent, SGD or Optax, got {solver!r}")
     if getattr(solver, "epochs", None) is not None:
         raise TypeError(
             f"{type(solver).__name__} with epochs goes through examples in minibatches: use optimize.sgd(fun, params, data)"
@@ -60,8 +62,8 @@ def minimize(
     if hasattr(fun, "evaluate"):
         if args:
             raise TypeError("an Objective carries its own data; give no further arguments")
-        return _minimize_objective(fun, _floating(params), with_schedule(solver), trace)
-    return _minimize(fun, _floating(params), args, with_schedule(solver), trace)
+        return _minimize_objective(fun, _floating(params), prepared(solver), trace)
+    return _minimize(fun, _floating(params), args, prepared(solver), trace)
 
 
 def newton(
@@ -209,11 +211,9 @@ def sgd(
     """
     if solver is not None and options:
         raise TypeError(f"give either solver= or options of SGD, not both: {', '.join(options)}")
-    solver = with_schedule(SGD(**options) if solver is None else solver)
+    solver = prepared(SGD(**options) if solver is None else solver)
     if getattr(solver, "epochs", None) is None:
         raise TypeError(f"sgd needs a solver that goes through examples, SGD or Optax with epochs, got {solver!r}")
-    if solver.batch_size < 1 or solver.epochs < 1:
-        raise ValueError(f"batch_size and epochs must be at least 1, got {solver.batch_size} and {solver.epochs}")
     sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes == {()} or sizes == {(0,)}:
         raise ValueError(
@@ -297,11 +297,27 @@ def _minimize(fun: Callable[..., Array], params: Any, args: Any, solver: Any, tr
     tol = tolerance(solver.tol, x0.dtype)
     result, _ = driver.minimize(Scalar(fun, fixed), start, solver, tol=tol, trace=trace)
     if not solver.line_search:
-        return result
+        x = _no_derivative(ravel_pytree(result.params)[0], args)
+        return result._replace(params=unravel(x))
     value = lambda x, args: fun(unravel(x), *args)
     gradient = jax.grad(value)
     x = attach(gradient, jax.jacfwd(gradient), lax.stop_gradient(ravel_pytree(result.params)[0]), args)
     return result._replace(params=unravel(x), value=with_derivative_of(value, lax.stop_gradient(result.value), x, args))
+
+
+@jax.custom_jvp
+def _no_derivative(x: Array, args: Any) -> Array:
+    """x, which refuses to be differentiated: better no derivative than 0 where the search stopped short of the minimiser."""
+    del args
+    return x
+
+
+@_no_derivative.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    raise TypeError(
+        "the answer of a first-order solver is not differentiable in args; use Newton or LBFGS, whose minimiser is, or"
+        " jax.lax.stop_gradient"
+    )
 
 
 @partial(jax.jit, static_argnames=("fun", "trace"))
