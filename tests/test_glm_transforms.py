@@ -13,7 +13,9 @@ from jaxml.status import Status
 from registry_glm import CASES, D, N, base_fit, data, fit, flat
 from tolerances import assert_agree
 
-pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="differences need 64-bit mode")
+differences = pytest.mark.skipif(
+    not jax.config.jax_enable_x64, reason="differences and single roundings need 64-bit mode"
+)
 
 COMPILES: list[str] = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -59,6 +61,7 @@ def test_dtype_of_y_and_weights_costs_no_new_fit():
     assert compiled_fit._cache_size() == before
 
 
+@differences
 def test_fields_of_a_family_of_any_number_type_share_one_program():
     case = CASES["normal-identity"]
     X, y, weights = data(case)
@@ -152,6 +155,7 @@ def parts(c, params):
     return c[:size].reshape(params.weight.shape), c[size:].reshape(params.bias.shape)
 
 
+@differences
 @pytest.mark.parametrize("name", SMOOTH)
 def test_gradient_of_the_coefficients_agrees_with_central_differences(name):
     function, args = functional(name), arguments(name)
@@ -168,6 +172,7 @@ def test_gradient_of_the_coefficients_agrees_with_central_differences(name):
         assert_agree(np.vdot(gradient, direction), difference, "difference", 0.1 * size, f"argument {i}")
 
 
+@differences
 def test_forward_and_reverse_mode_agree():
     name = "gamma-log"
     args = arguments(name)
@@ -220,6 +225,7 @@ def along_l2(name):
     return lambda l2: jnp.vdot(jnp.cos(1.0 + jnp.arange(D)), fit(case, X, y, weights, l2=l2).params.weight)
 
 
+@differences
 @pytest.mark.parametrize("name", ["bernoulli-logit", "gamma-log"])
 def test_second_derivatives_in_l2(name):
     value = along_l2(name)
@@ -263,6 +269,7 @@ def test_gradient_of_fitted_values_is_that_with_the_dependent_column_dropped(nam
         assert_agree(np.asarray(a)[on], np.asarray(b)[on], "fit", np.max(np.abs(b)))
 
 
+@differences
 def test_gradient_of_a_separated_fit_is_finite_where_l2_makes_it_exist():
     X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
     slope = jax.jit(jax.value_and_grad(lambda l2: glm.fit(families.Bernoulli(), X, y, l2=l2).params.weight[0]))

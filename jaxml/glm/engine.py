@@ -65,7 +65,7 @@ def compiled_fit(
     objective = GLMObjective(frozen[0], moved, frame.center, frozen[2], still.total, 1, link, block)
     if _may_separate(family, link):
         size = still.weight * jnp.sum(jnp.square(still.rms) - jnp.square(frame.center), initial=intercept)
-        objective = _Separable(**vars(objective), size=size)
+        objective = _Separable(**vars(objective), size=size, extreme=_extreme(family, still, intercept))
     start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
     if family.redundant:  # steps keep the sum over the classes, so the start decides it
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
@@ -115,17 +115,27 @@ class _Separable(GLMObjective):
 
     Attributes:
         size: the trace of the Hessian were the curvature of each row 1.
+        extreme: of the shape of the bias (zeros without one): -1 or 1 where every row has the least or greatest statistic.
     """
 
     size: Any = None
+    extreme: Any = None
 
     def unbounded(self, params: Linear, step: Linear) -> Array:
         """See :func:`jaxml.glm.separation.runs_away`."""
-        return runs_away(self, params, step)
+        return runs_away(self, params, step, self.extreme)
 
     def faint(self, hessian: Array) -> Array:
-        """Whether hardly any row still has curvature, as after a long way along a direction of separation."""
-        return jnp.trace(hessian) < 1e-6 * self.scale * self.size
+        """Whether hardly any row still has curvature, as after a long way along a direction of separation, or the bias alone is
+        one."""
+        return (jnp.trace(hessian) < 1e-6 * self.scale * self.size) | jnp.any(self.extreme != 0)
+
+
+def _extreme(family: Family, facts: Survey, intercept: bool) -> Array:
+    """See :class:`_Separable`: a class without a row, counts that are all 0, labels that are all alike."""
+    low, high = (0.0, jnp.inf) if family.redundant else family.mean_bounds
+    at = jnp.where(facts.statistic <= low, -1.0, jnp.where(facts.statistic >= high, 1.0, 0.0))
+    return (at if intercept else 0 * at).astype(facts.mean.dtype)
 
 
 def _may_separate(family: Family, link: Link) -> bool:
@@ -193,12 +203,15 @@ def _solve(
 
 
 def _without_edge(objective: GLMObjective, result: Result, point: driver.Point) -> tuple[Result, driver.Point]:
-    """At a maximum on the edge of the domain the curvature is infinite and the decrement 0, but the gradient is not."""
+    """At a maximum on the edge of the domain the curvature is infinite and the decrement 0, but the gradient is not; in float32 it
+    may be lost among terms that large, and a row within rounding of the edge must do as evidence."""
     low, high = links.domain(objective.family, objective.link)
     if objective.family.natural_size is not None or (low == -jnp.inf and high == jnp.inf):
         return result, point
-    gross = ravel_pytree(objective.gross_gradient(ravel_pytree(result.params)[1](point.x)))[0]
-    edge = (result.status == int(Status.CONVERGED)) & jnp.any(jnp.abs(point.gradient) > 1e-3 * gross)
+    params = ravel_pytree(result.params)[1](point.x)
+    gross = ravel_pytree(objective.gross_gradient(params))[0]
+    edge = jnp.any(jnp.abs(point.gradient) > 1e-3 * gross) | objective.on_edge(params, low, high)
+    edge &= result.status == int(Status.CONVERGED)
     return result._replace(status=jnp.where(edge, int(Status.BOUNDARY), result.status).astype(jnp.int32)), point
 
 

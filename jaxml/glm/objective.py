@@ -118,6 +118,15 @@ class GLMObjective:
         terms = self.scale * _weigh(weights, terms)
         return Linear(matmul(terms, jnp.abs(x)), None if params.bias is None else jnp.sum(terms))
 
+    def on_edge(self, params: Linear, low: float, high: float) -> Array:
+        """Whether some row lies within rounding of the end of the domain (low, high) of its linear predictor; scalar families."""
+        rows, weights = _masked(self.rows, None, _spare(self.rows))
+        x, z = _linear(rows, self.center, params)
+        size = matmul(jnp.abs(x), jnp.abs(params.weight)) + (0 if params.bias is None else jnp.abs(params.bias))
+        size = size if rows.offset is None else size + jnp.abs(rows.offset)
+        near = jnp.minimum(z - low, high - z) <= 16 * jnp.finfo(z.dtype).eps * size
+        return jnp.any(near if weights is None else near & (weights > 0))
+
     def curvature(self, params: Linear) -> Array:
         """hessian J on all rows at once, differentiable in everything."""
         return self._with_penalty(_block_sums(self, self.rows, None, _spare(self.rows), params, True)[2][0])

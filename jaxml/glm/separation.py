@@ -19,8 +19,9 @@ from jaxml.likelihood import first_where
 from jaxml.predictors import Linear
 
 
-def runs_away(o: GLMObjective, params: Linear, step: Linear) -> Array:
-    """Whether a direction certifies separation: the step, the params, or the part of the step that leaves settled rows alone.
+def runs_away(o: GLMObjective, params: Linear, step: Linear, extreme: Array) -> Array:
+    """Whether a direction certifies separation: the step, the params, the part of the step that leaves settled rows alone, or
+    ``extreme``, one of the bias alone.
 
     Under quasi-complete separation some rows keep a finite predictor: those that the step moves by less than a fraction of the
     largest movement are taken as settled, and the step is projected on the null space of their x.
@@ -30,7 +31,11 @@ def runs_away(o: GLMObjective, params: Linear, step: Linear) -> Array:
     moving, reached = (
         _stack(jax.tree.map(lambda p, a: jnp.where(p > 0, 0, a), o.l2, _seen(o, d))) for d in (step, params)
     )
-    candidates = jnp.stack([moving, reached, moving, moving, moving]), jnp.array([0, 0, 1e-1, 1e-2, 1e-4], x.dtype)
+    bias = moving if params.bias is None else jnp.zeros_like(moving).at[-1].set(jnp.where(o.l2.bias > 0, 0, extreme))
+    candidates = (
+        jnp.stack([moving, reached, bias, moving, moving, moving]),
+        jnp.array([0, 0, 0, 1e-1, 1e-2, 1e-4], x.dtype),
+    )
     return jnp.any(lax.map(lambda c: _certifies(o, x, rows.y, *c), candidates))
 
 
