@@ -74,7 +74,6 @@ class SGD:
 
         Example:
             >>> import jax.numpy as jnp
-    import numpy as np
             >>> from jaxml import optimize
             >>> solver = optimize.SGD(learning_rate=0.5, epochs=20, batch_size=4)
             >>> data = jnp.array([1.0, 2.0, 3.0, 6.0])
