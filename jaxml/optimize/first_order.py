@@ -65,22 +65,22 @@ class GradientDescent(_FirstOrder):
 class SGD:
     """Stochastic gradient descent: every epoch visits all examples once, in an order shuffled anew.
 
-        Args:
-            learning_rate: alpha, a number or an optax schedule of the update count.
-            epochs: passes over the examples.
-            batch_size: examples in an update; 1 is the classical method (for least squares the LMS rule).
-            seed: seed of the shuffling.
-            tol: the norm of the full gradient that counts as converged at the end; None: 1e-8 in float64, 1e-4 in float32.
+    Args:
+        learning_rate: alpha, a number or an optax schedule of the update count.
+        epochs: passes over the examples.
+        batch_size: examples in an update; 1 is the classical method (for least squares the LMS rule).
+        seed: seed of the shuffling.
+        tol: the norm of the full gradient that counts as converged at the end; None: 1e-8 in float64, 1e-4 in float32.
 
-        Example:
-            >>> import jax.numpy as jnp
-            >>> from jaxml import optimize
-            >>> solver = optimize.SGD(learning_rate=0.5, epochs=20, batch_size=4)
-            >>> data = jnp.array([1.0, 2.0, 3.0, 6.0])
-            >>> print(f"{optimize.sgd(lambda m, y: (y - m) ** 2 / 2, 0.0, data, solver=solver).params:.3f}")  # the mean
-            3.000
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import optimize
+        >>> solver = optimize.SGD(learning_rate=0.5, epochs=20, batch_size=4)
+        >>> data = jnp.array([1.0, 2.0, 3.0, 6.0])
+        >>> print(f"{optimize.sgd(lambda m, y: (y - m) ** 2 / 2, 0.0, data, solver=solver).params:.3f}")  # the mean
+        3.000
 
-        Source: notes 2.2; Robbins & Monro (1951); Widrow & Hoff (1960).
+    Source: notes 2.2; Robbins & Monro (1951); Widrow & Hoff (1960).
     """
 
     learning_rate: Any = 0.01
