@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import optimize, stats
 from scipy.special import softmax
 from sklearn import datasets, linear_model
 
@@ -186,6 +187,27 @@ def test_precision_weights_agree_with_weighted_least_squares():
     assert_agree(flat(fit.params), expected.params, "oracle", expected.bse)
     assert_agree(fit.dispersion, expected.scale, "oracle")
     assert_agree(fit.log_likelihood, expected.llf, "oracle", 1)
+
+
+LAWS = {  # log density of y with mean m and dispersion phi / w
+    "normal": (families.Normal(), lambda y, m, s: stats.norm.logpdf(y, m, np.sqrt(s))),
+    "gamma": (families.Gamma(), lambda y, m, s: stats.gamma.logpdf(y, 1 / s, scale=m * s)),
+    "inverse gaussian": (families.InverseGaussian(), lambda y, m, s: stats.invgauss.logpdf(y, m * s, scale=1 / s)),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_log_likelihood_with_precision_weights_is_the_maximum_over_the_dispersion(name):
+    family, log_density = LAWS[name]
+    rng = np.random.default_rng(0)
+    X, weights = rng.normal(size=(60, 2)), rng.uniform(0.2, 5, 60)
+    mean = np.exp(0.5 + 0.3 * X[:, 0])
+    y, weights[5] = rng.gamma(3 * weights, mean / (3 * weights)), 0
+    fit = glm.fit(family, X, y, weights=weights, weight_kind="precision", link="log")
+    on, fitted = weights > 0, np.asarray(glm.predict(fit, X))
+    minus = lambda u: -np.sum(log_density(y[on], fitted[on], np.exp(u) / weights[on]))
+    best = optimize.minimize_scalar(minus, bounds=(-5, 3), method="bounded", options={"xatol": 1e-9})
+    assert_agree(fit.log_likelihood, -best.fun, "same", 100)
 
 
 def test_frequency_weights_and_offset_agree_with_statsmodels():

@@ -12,7 +12,8 @@ from sklearn import datasets
 
 import jaxml
 from jaxml import families, glm, optimize
-from jaxml.predictors import Linear
+from jaxml.likelihood import log_likelihood
+from jaxml.predictors import Linear, linear
 from jaxml.status import ConvergenceWarning, Status
 
 X64 = jax.config.jax_enable_x64
@@ -229,6 +230,22 @@ def test_report_counts_a_batch():
     with pytest.warns(ConvergenceWarning, match="3 fits: 2 converged, 1 separated"):
         text = jaxml.report(batch)
     assert text == "3 fits: 2 converged, 1 separated"
+
+
+def test_gradient_norm_decrement_and_counts_are_those_of_the_last_point_evaluated():
+    rng = np.random.default_rng(3)
+    X = rng.normal(1.0, [1.0, 50.0], (40, 2)).astype(DTYPE)
+    y, w = rng.poisson(2.0, 40), rng.integers(1, 4, 40)
+    fit = ends(Status.STEP_LIMIT, families.Poisson(), X, y, weights=w, solver=optimize.Newton(max_steps=1))
+    assert int(fit.steps) == 1 and int(fit.evaluations) == 2  # so params are where the objective was evaluated
+    loss = lambda t: -log_likelihood(families.Poisson(), linear, Linear(t[:2], t[2]), X, y, weights=jnp.asarray(w))
+    theta = jnp.append(fit.params.weight, fit.params.bias)
+    g, H = jax.grad(loss)(theta), jax.hessian(loss)(theta)
+    rms = np.append(np.sqrt(np.average(X**2, axis=0, weights=w)), 1)
+    rtol = 1e-8 if X64 else 1e-3
+    np.testing.assert_allclose(fit.gradient_norm, np.max(np.abs(g) / rms) / w.sum(), rtol=rtol)
+    np.testing.assert_allclose(fit.decrement, np.sqrt(g @ np.linalg.solve(H, g)), rtol=rtol)
+    np.testing.assert_allclose(fit.log_likelihood, -loss(theta), rtol=rtol)
 
 
 # -- close calls -----------------------------------------------------------------------------------------------------

@@ -71,12 +71,30 @@ def pearson_dispersion(family: Family, rows: Rows, eta: Array, n: Array, paramet
 def fitted_log_likelihood(family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str) -> Array:
     """The maximised log-likelihood; see the module docstring. Precision weights divide the dispersion of their row."""
     w = rows.weights
+    precision = w is not None and weight_kind == "precision"
     if family.estimates_dispersion:
         phi = family.maximum_likelihood_dispersion(weighted_sum(w, deviance(family, eta, rows.y)) / n)
-        family = family.with_dispersion(phi)
-    has_dispersion = not isinstance(family.dispersion, int)
-    if w is None or weight_kind == "frequency" or not has_dispersion:
+        family = family.with_dispersion(_by_row(family, rows, eta, phi) if precision else phi)
+    if not precision or isinstance(family.dispersion, int):
         return weighted_sum(w, log_prob(family, eta, rows.y))
-    safe = jnp.where(w > 0, w, 1)
-    values = log_prob(family.with_dispersion(family.dispersion / safe), eta, rows.y)
-    return jnp.sum(jnp.where(w > 0, values, 0))
+    return _total_by_row(family, rows, eta, family.dispersion)
+
+
+def _total_by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:
+    """sum_i log p(y_i; phi / w_i) over the rows with positive weight."""
+    on = rows.weights > 0
+    values = log_prob(family.with_dispersion(phi / jnp.where(on, rows.weights, 1)), eta, rows.y)
+    return jnp.sum(jnp.where(on, values, 0))
+
+
+def _by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:
+    """The phi that maximises the likelihood of rows with dispersions of their own, by Newton's method on log phi from nearby."""
+    family, rows, eta, phi = jax.lax.stop_gradient((family, rows, eta, phi))
+    total = lambda u: _total_by_row(family, rows, eta, jnp.exp(u))
+
+    def step(_: int, u: Array) -> Array:
+        slope, curvature = jax.grad(total)(u), jax.grad(jax.grad(total))(u)
+        move = jnp.clip(-slope / curvature, -1, 1)
+        return jnp.where(jnp.isfinite(move) & (curvature < 0), u + move, u)
+
+    return jnp.exp(jax.lax.fori_loop(0, 8, step, jnp.log(phi)))

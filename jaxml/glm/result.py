@@ -67,6 +67,6 @@ class Fit:
     @property
     def notes(self) -> list[str]:
         """What ``jaxml.report`` adds to the status of a single fit."""
-        if self.dispersion is None or not jnp.isnan(self.dispersion) or self.observations > self.rank:
+        if self.dispersion is None or not (jnp.isnan(self.dispersion) & (self.observations <= self.rank)):
             return []
         return ["Saturated: as many parameters as observations, so that the dispersion is not defined (NaN)."]
