@@ -16,7 +16,8 @@ from jax import Array, lax
 from jax.scipy.special import erfcx, ndtr
 from jax.typing import ArrayLike
 
-_HALF_LOG_2PI = 0.9189385332046727
+LOG_2PI = 1.8378770664093453
+_HALF_LOG_2PI = LOG_2PI / 2
 _SQRT_HALF = 0.7071067811865476
 _SQRT_2_OVER_PI = 0.7978845608028654
 
@@ -112,7 +113,7 @@ def log_expm1(x: Any) -> Array:
 
 
 @jax.custom_jvp
-def hazard(x: Any) -> Array:
+def inverse_mills(x: Any) -> Array:
     """``h(x) = phi(x) / Phi(x)``, the inverse Mills ratio, with ``h' = -h (x + h)``."""
     x = jnp.asarray(x)
     above = jnp.maximum(x, 0)
@@ -121,43 +122,43 @@ def hazard(x: Any) -> Array:
     )
 
 
-@hazard.defjvp
+@inverse_mills.defjvp
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
-    h = hazard(x)
-    return h, -h * hazard_excess(x) * dx
+    h = inverse_mills(x)
+    return h, -h * inverse_mills_excess(x) * dx
 
 
 @jax.custom_jvp
-def hazard_excess(x: Any) -> Array:
+def inverse_mills_excess(x: Any) -> Array:
     """``x + h(x)``; below -6 by Laplace's continued fraction ``1/(t + 2/(t + 3/(t + ...)))``, ``t = -x``, without cancellation."""
     t = jnp.where(x < -6, -x, 6.0)
     fraction = t
     for k in range(24, 1, -1):
         fraction = t + k / fraction
-    return jnp.where(x < -6, 1 / fraction, x + hazard(x))
+    return jnp.where(x < -6, 1 / fraction, x + inverse_mills(x))
 
 
-@hazard_excess.defjvp
+@inverse_mills_excess.defjvp
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
-    return hazard_excess(x), (1 - hazard(x) * hazard_excess(x)) * dx
+    return inverse_mills_excess(x), (1 - inverse_mills(x) * inverse_mills_excess(x)) * dx
 
 
 @jax.custom_jvp
 def log_ndtr(x: Any) -> Array:
-    """``log Phi(x)`` of the standard normal; its derivative is :func:`hazard`."""
+    """``log Phi(x)`` of the standard normal; its derivative is :func:`inverse_mills`."""
     low = x < -1
     below = jnp.where(low, x, -1.0)
     above = jnp.where(low, 1.0, x)
     upper = _normal_density(above) * erfcx(above * _SQRT_HALF) / _SQRT_2_OVER_PI  # 1 - Phi
-    return jnp.where(low, -below * below / 2 - _HALF_LOG_2PI - jnp.log(hazard(below)), jnp.log1p(-upper))
+    return jnp.where(low, -below * below / 2 - _HALF_LOG_2PI - jnp.log(inverse_mills(below)), jnp.log1p(-upper))
 
 
 @log_ndtr.defjvp
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
-    return log_ndtr(x), hazard(x) * dx
+    return log_ndtr(x), inverse_mills(x) * dx
 
 
 def _normal_density(x: Array) -> Array:

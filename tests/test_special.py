@@ -42,7 +42,7 @@ def _stirling(x):
 
 # name: points, (f, f', f''), ulps allowed for each. Below 1e-308 everything counts as 0. Known losses, none of them in a mean or
 # variance of a family: sigmoid'' is 0 at 0, log_expm1 at log 2;
-# x + h and 1 - h (x + h) cancel (hazard_excess and with it log_ndtr''); stirling_error is measured absolutely, in eps.
+# x + h and 1 - h (x + h) cancel (inverse_mills_excess and with it log_ndtr''); stirling_error is measured absolutely, in eps.
 TABLE = {
     "softplus": (BOTH, (lambda x: mp.log1p(mp.exp(x)), _sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)), (2, 2, 3)),
     "sigmoid": (BOTH, (_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x), lambda x: _sigmoid(x) * _sigmoid(-x) * (_sigmoid(-x) - _sigmoid(x))), (2, 3, 1e6)),
@@ -50,7 +50,7 @@ TABLE = {
     "log1mexp": (NEGATIVE, (lambda x: mp.log1p(-mp.exp(x)) if x < -1 else mp.log(-mp.expm1(x)), lambda x: -_bose(x), lambda x: -_bose(x) * (1 + _bose(x))), (8, 2, 4)),
     "log_expm1": (POSITIVE, (lambda x: mp.log(mp.expm1(x)), lambda x: 1 + 1 / mp.expm1(x), lambda x: -_bose(-x) * (1 + _bose(-x))), (1e4, 2, 4)),
     "log_ndtr": (BOTH[np.abs(BOTH) < 400], (lambda x: mp.log1p(-_cdf(-x)) if x > 0 else mp.log(_cdf(x)), _hazard, lambda x: -_hazard(x) * (x + _hazard(x))), (16, 8, 16)),
-    "hazard_excess": (BOTH[np.abs(BOTH) < 400], (lambda x: x + _hazard(x), lambda x: 1 - _hazard(x) * (x + _hazard(x))), (128, 1e6)),
+    "inverse_mills_excess": (BOTH[np.abs(BOTH) < 400], (lambda x: x + _hazard(x), lambda x: 1 - _hazard(x) * (x + _hazard(x))), (128, 1e6)),
     "stirling_error": (FRACTIONS, (_stirling, lambda x: mp.digamma(x + 1) - mp.log(x) - 0.5 / x,
                                    lambda x: mp.psi(1, x + 1) - 1 / x + 0.5 / x**2), (8, 8, 8)),
 }  # fmt: skip

@@ -9,8 +9,6 @@ from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class Bernoulli(Family):
@@ -141,7 +139,7 @@ class Binomial(Family):
         inner = (s > 0) & (s < m)
         s, m = jnp.where(inner, s, 1), jnp.where(inner, m, 2)
         error = special.stirling_error(m) - special.stirling_error(s) - special.stirling_error(m - s)
-        return jnp.where(inner, error - (_LOG_2PI + jnp.log(s) + jnp.log((m - s) / m)) / 2, 0)
+        return jnp.where(inner, error - (special.LOG_2PI + jnp.log(s) + jnp.log((m - s) / m)) / 2, 0)
 
     def natural_from_coordinate(self, u):
         return u

@@ -6,8 +6,6 @@ import jax.numpy as jnp
 from jaxml import special
 from jaxml.families.base import Family, family, static_field
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class Beta(Family):
@@ -136,7 +134,7 @@ def _log_beta(alpha):
     total = jnp.sum(alpha, axis=-1)
     others = jnp.sum(jnp.where(jnp.eye(alpha.shape[-1], dtype=bool), 0, alpha[..., None, :]), axis=-1)
     shares = jnp.sum((0.5 - alpha) * jnp.log1p(others / alpha) + special.stirling_error(alpha), axis=-1)
-    rest = (alpha.shape[-1] - 1) * (_LOG_2PI - jnp.log(total)) / 2 - special.stirling_error(total)
+    rest = (alpha.shape[-1] - 1) * (special.LOG_2PI - jnp.log(total)) / 2 - special.stirling_error(total)
     return jnp.where(inside, shares + rest, jnp.inf)
 
 

@@ -11,8 +11,6 @@ from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import Poisson
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class Categorical(Family):
@@ -196,7 +194,7 @@ def _divergence(p, q):
 def _log_factorial_excess(n):
     """log n! - (n log n - n), by Stirling's series."""
     positive = jnp.where(n > 0, n, 1)
-    return jnp.where(n > 0, special.stirling_error(positive) + (_LOG_2PI + jnp.log(positive)) / 2, 0)
+    return jnp.where(n > 0, special.stirling_error(positive) + (special.LOG_2PI + jnp.log(positive)) / 2, 0)
 
 
 def _marginals(eta, trials):

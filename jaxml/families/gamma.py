@@ -11,8 +11,6 @@ from jax.scipy.special import digamma, gammaln
 from jaxml import special
 from jaxml.families.base import Family, family
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class Exponential(Family):
@@ -110,7 +108,7 @@ class Gamma(Exponential):
 
     def log_saturated(self, y):
         k = self._known(y)
-        return (jnp.log(k) - _LOG_2PI) / 2 - special.stirling_error(k) - jnp.log(y)
+        return (jnp.log(k) - special.LOG_2PI) / 2 - special.stirling_error(k) - jnp.log(y)
 
     def expected_log_base(self, eta, trials=None):
         k = self._known(eta)
@@ -152,7 +150,7 @@ class GammaShapeRate(Family):
 
     def log_partition(self, eta):
         alpha, beta, inside = _shape_rate(eta)
-        rest = special.stirling_error(alpha) + (_LOG_2PI - jnp.log(alpha)) / 2
+        rest = special.stirling_error(alpha) + (special.LOG_2PI - jnp.log(alpha)) / 2
         return jnp.where(inside, alpha * (jnp.log(alpha) - jnp.log(beta) - 1) + rest, jnp.inf)
 
     def statistic(self, y):
@@ -167,7 +165,7 @@ class GammaShapeRate(Family):
     def loss(self, eta, y):
         # alpha (x - 1 - log x), x = y / mean, and Stirling's remainder: no difference of terms of the size of alpha.
         alpha, beta, inside = _shape_rate(eta)
-        rest = special.stirling_error(alpha) + (_LOG_2PI - jnp.log(alpha)) / 2
+        rest = special.stirling_error(alpha) + (special.LOG_2PI - jnp.log(alpha)) / 2
         return jnp.where(
             inside,
             alpha * _excess((beta * y - alpha) / alpha, jnp.log(beta) + jnp.log(y) - jnp.log(alpha)) + rest,
@@ -280,5 +278,5 @@ def _excess(d, log):
 
 
 def _entropy(k, log_rate):
-    rest = special.stirling_error(k) + (_LOG_2PI + jnp.log(k)) / 2
+    rest = special.stirling_error(k) + (special.LOG_2PI + jnp.log(k)) / 2
     return rest - log_rate + (k - 1) * digamma_gap(k)

@@ -13,8 +13,6 @@ from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import draw
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class Geometric(Family):
@@ -133,7 +131,7 @@ class NegativeBinomial(Family):
         r, positive = self.r, jnp.where(y > 0, y, 1)
         error = special.stirling_error(positive + r) - special.stirling_error(r) - special.stirling_error(positive)
         # log(y / (y + r)) from the eta that fits y.
-        spread = _LOG_2PI + jnp.log(r) + self.natural(positive)
+        spread = special.LOG_2PI + jnp.log(r) + self.natural(positive)
         return jnp.where(y > 0, -jnp.log1p(positive / r) + error - spread / 2, 0)
 
     def natural_from_coordinate(self, u):

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import exp1
 
+from jaxml import special
 from jaxml.families.base import Family, family
-
-_LOG_2PI = 1.8378770664093453
 
 
 @family
@@ -78,14 +77,14 @@ class InverseGaussian(Family):
         return 1 / (2 * mean)
 
     def log_saturated(self, y):
-        return -(_LOG_2PI + jnp.log(self.dispersion)) / 2 - 1.5 * jnp.log(y)
+        return -(special.LOG_2PI + jnp.log(self.dispersion)) / 2 - 1.5 * jnp.log(y)
 
     def natural_from_coordinate(self, u):
         return -jnp.exp(-2 * u) / 2
 
     def expected_log_base(self, eta, trials=None):
         mu, shape = 1 / jnp.sqrt(-2 * eta), 1 / self.dispersion
-        return -(shape / mu + 1 + _LOG_2PI - jnp.log(shape)) / 2 - 1.5 * _expected_log(mu, shape)
+        return -(shape / mu + 1 + special.LOG_2PI - jnp.log(shape)) / 2 - 1.5 * _expected_log(mu, shape)
 
     def entropy(self, eta, trials=None):
         return _entropy(1 / jnp.sqrt(-2 * eta), 1 / self.dispersion)
@@ -120,7 +119,7 @@ class InverseGaussianMeanShape(Family):
         return jnp.stack([y, 1 / y], axis=-1)
 
     def log_base(self, y):
-        return -(_LOG_2PI + 3 * jnp.log(y)) / 2
+        return -(special.LOG_2PI + 3 * jnp.log(y)) / 2
 
     def support(self, y):
         return (y > 0) & jnp.isfinite(y)
@@ -151,7 +150,7 @@ class InverseGaussianMeanShape(Family):
 
     def expected_log_base(self, eta, trials=None):
         mu, shape, _ = _mean_shape(eta)
-        return -(_LOG_2PI + 3 * _expected_log(mu, shape)) / 2
+        return -(special.LOG_2PI + 3 * _expected_log(mu, shape)) / 2
 
     def entropy(self, eta, trials=None):
         mu, shape, _ = _mean_shape(eta)
@@ -192,7 +191,7 @@ def _scaled_exp1(x):
 
 
 def _entropy(mu, shape):
-    return (1 + _LOG_2PI - jnp.log(shape)) / 2 + 1.5 * _expected_log(mu, shape)
+    return (1 + special.LOG_2PI - jnp.log(shape)) / 2 + 1.5 * _expected_log(mu, shape)
 
 
 def _draw(key, mu, shape, size):

@@ -7,8 +7,6 @@ import numpy as np
 from jaxml import special
 from jaxml.families.base import Family, family, static_field
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class MultivariateNormal(Family):
@@ -76,7 +74,7 @@ class MultivariateNormal(Family):
         return jnp.concatenate([y, y[..., rows] * y[..., columns]], axis=-1)
 
     def log_base(self, y):
-        return jnp.zeros_like(y[..., 0]) - self.dimension * _LOG_2PI / 2
+        return jnp.zeros_like(y[..., 0]) - self.dimension * special.LOG_2PI / 2
 
     def support(self, y):
         return jnp.all(jnp.isfinite(y), axis=-1)
@@ -128,10 +126,10 @@ class MultivariateNormal(Family):
         return self.unpack(eta)[0]
 
     def expected_log_base(self, eta, trials=None):
-        return jnp.zeros_like(eta[..., 0]) - self.dimension * _LOG_2PI / 2
+        return jnp.zeros_like(eta[..., 0]) - self.dimension * special.LOG_2PI / 2
 
     def entropy(self, eta, trials=None):
-        return self.dimension * (1 + _LOG_2PI) / 2 - _half_log_det(self._factor(eta)[1])
+        return self.dimension * (1 + special.LOG_2PI) / 2 - _half_log_det(self._factor(eta)[1])
 
     def support_function(self, v):
         h, root, inside = self._factor(v)

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from jaxml import special
 from jaxml.families.base import Family, family
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class Normal(Family):
@@ -58,7 +56,7 @@ class Normal(Family):
         return y
 
     def log_base(self, y):
-        return -y * y / (2 * self.dispersion) - (_LOG_2PI + jnp.log(self.dispersion)) / 2
+        return -y * y / (2 * self.dispersion) - (special.LOG_2PI + jnp.log(self.dispersion)) / 2
 
     def support(self, y):
         return jnp.isfinite(y)
@@ -70,17 +68,17 @@ class Normal(Family):
         return mean * mean / 2
 
     def log_saturated(self, y):
-        return jnp.zeros_like(y) - (_LOG_2PI + jnp.log(self.dispersion)) / 2
+        return jnp.zeros_like(y) - (special.LOG_2PI + jnp.log(self.dispersion)) / 2
 
     def natural_from_coordinate(self, u):
         return u
 
     def expected_log_base(self, eta, trials=None):
         phi = self.dispersion
-        return -(eta * eta / phi + 1 + _LOG_2PI + jnp.log(phi)) / 2
+        return -(eta * eta / phi + 1 + special.LOG_2PI + jnp.log(phi)) / 2
 
     def entropy(self, eta, trials=None):
-        return jnp.zeros_like(eta) + (1 + _LOG_2PI + jnp.log(self.dispersion)) / 2
+        return jnp.zeros_like(eta) + (1 + special.LOG_2PI + jnp.log(self.dispersion)) / 2
 
     def sample(self, key, eta, shape, trials=None):
         return eta + jnp.sqrt(self.dispersion) * jax.random.normal(key, shape + eta.shape, eta.dtype)
@@ -112,7 +110,7 @@ class NormalMeanVariance(Family):
         return jnp.stack([y, y * y], axis=-1)
 
     def log_base(self, y):
-        return jnp.zeros_like(y) - _LOG_2PI / 2
+        return jnp.zeros_like(y) - special.LOG_2PI / 2
 
     def support(self, y):
         return jnp.isfinite(y)
@@ -148,10 +146,10 @@ class NormalMeanVariance(Family):
         return -eta[..., 0] / (2 * eta[..., 1])
 
     def expected_log_base(self, eta, trials=None):
-        return jnp.zeros_like(eta[..., 0]) - _LOG_2PI / 2
+        return jnp.zeros_like(eta[..., 0]) - special.LOG_2PI / 2
 
     def entropy(self, eta, trials=None):
-        return (1 + _LOG_2PI - jnp.log(-2 * eta[..., 1])) / 2
+        return (1 + special.LOG_2PI - jnp.log(-2 * eta[..., 1])) / 2
 
     def support_function(self, v):
         first, second, inside = _halves(v)

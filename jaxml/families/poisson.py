@@ -11,8 +11,6 @@ from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 
-_LOG_2PI = 1.8378770664093453
-
 
 @family
 class Poisson(Family):
@@ -55,7 +53,7 @@ class Poisson(Family):
 
     def log_saturated(self, y):
         positive = jnp.where(y > 0, y, 1)
-        return jnp.where(y > 0, -special.stirling_error(positive) - (_LOG_2PI + jnp.log(positive)) / 2, 0)
+        return jnp.where(y > 0, -special.stirling_error(positive) - (special.LOG_2PI + jnp.log(positive)) / 2, 0)
 
     def natural_from_coordinate(self, u):
         return u
