@@ -17,7 +17,7 @@ from jaxml import links
 from jaxml.families.base import Family
 from jaxml.families.functions import log_prob, observations, refuse_where
 from jaxml.links import Link, natural_parameter
-from jaxml.rows import column
+from jaxml.rows import first_where
 
 
 def row_loss(family: Family, link: Link, z: Array, y: Any) -> Array:
@@ -83,11 +83,6 @@ def log_likelihood(
     rows = log_prob(family, natural_parameter(family, link, z), y)
     _same("y", rows.shape, (n,))
     return jnp.sum(rows) if weights is None else jnp.sum(jnp.where(on, weights * rows, 0))
-
-
-def first_where(on: Array, a: Array) -> Array:
-    """Rows of `a` where `on`; the others are replaced by the first row that is on, a harmless valid value."""
-    return jnp.where(column(on, a), a, a[jnp.argmax(on)])
 
 
 def _same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
 
 
@@ -23,9 +24,21 @@ class Rows(NamedTuple):
         """The rows at `index` (an array of positions or a slice)."""
         return jax.tree.map(lambda a: a[index], self)
 
+    def safe(self) -> "Rows":
+        """The rows with those of weight 0, which may hold anything, replaced by one that counts: 0 times NaN is NaN."""
+        if self.weights is None:
+            return self
+        on = self.weights > 0
+        return jax.tree.map(lambda a: first_where(on, a), self._replace(weights=None))._replace(weights=self.weights)
+
     def block(self, start: Any, size: int) -> "Rows":
         """`size` rows from `start` on."""
         return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, size), self)
+
+
+def first_where(on: Array, a: Array) -> Array:
+    """Rows of `a` where `on`; the others are replaced by the first row that is on, a harmless valid value."""
+    return jnp.where(column(on, a), a, a[jnp.argmax(on)])
 
 
 def column(v: Array, a: Array) -> Array:

@@ -14,16 +14,14 @@ from jax import Array
 
 from jaxml.families.base import Family
 from jaxml.families.functions import deviance, hessian, log_prob
-from jaxml.likelihood import first_where
 from jaxml.links import Link, natural_parameter
 from jaxml.predictors import Linear, linear
 from jaxml.rows import Rows
 
 
 def fitted_natural(family: Family, link: Link, rows: Rows, params: Linear) -> tuple[Rows, Array]:
-    """The rows without hazards and eta of each."""
-    if rows.weights is not None:
-        rows = jax.tree.map(lambda a: first_where(rows.weights > 0, a), rows)._replace(weights=rows.weights)
+    """The rows made safe and eta of each."""
+    rows = rows.safe()
     z = linear(params, rows.X)
     return rows, natural_parameter(family, link, z if rows.offset is None else z + rows.offset)
 

@@ -24,7 +24,6 @@ from jaxml.glm.result import Fit
 from jaxml.glm.separation import runs_away
 from jaxml.glm.start import starting_point
 from jaxml.glm.survey import Survey
-from jaxml.likelihood import first_where
 from jaxml.links import Link
 from jaxml.optimize import LBFGS, Newton, Result, Trace, driver
 from jaxml.optimize.implicit import attach
@@ -172,9 +171,8 @@ def _unit(family: Family, rows: Rows, facts: Survey, link: Link, weight_kind: st
     n = dispersion.observations(rows, weight_kind)
     if not family.estimates_dispersion:
         return jnp.sqrt(facts.weight / n) if weight_kind != "frequency" else jnp.ones((), rows.X.dtype)
-    spare = jax.tree.map(lambda a: a if rows.weights is None else first_where(rows.weights > 0, a), rows)
-    eta = jnp.broadcast_to(natural(family, facts.statistic), spare.X.shape[:1])
-    phi = dispersion.pearson(family, spare._replace(weights=rows.weights), eta) / n
+    eta = jnp.broadcast_to(natural(family, facts.statistic), (rows.n,))
+    phi = dispersion.pearson(family, rows.safe(), eta) / n
     return jnp.sqrt(jnp.where(jnp.isfinite(phi) & (phi > 0), phi, 1))
 
 
@@ -293,8 +291,7 @@ def _differentiable(
 
     def mean(x: Array, data: Any) -> Array:
         objective, params = rebuild(data), unravel(x)
-        penalty = sum(jnp.sum(p * jnp.square(a)) for p, a in zip(objective.l2, params, strict=True) if a is not None)
-        return objective.loss(params) / objective.total + penalty / 2
+        return (objective.loss(params) + objective.penalty(params)) / objective.total
 
     def hessian(x: Array, data: Any) -> Array:
         objective = rebuild(data)

@@ -68,13 +68,18 @@ class GLMObjective:
     def evaluate(self, params: Linear, curvature: bool | Array, stage: Any) -> Evaluation:
         """Value, gradient and curvature of J at params; see :class:`jaxml.optimize.Objective`."""
         value, gradient, grams = self._sum_blocks(params, curvature, stage)
-        value += (
-            self.total
-            / 2
-            * sum(jnp.sum(p * jnp.square(a)) for p, a in zip(self.l2, params, strict=True) if a is not None)
-        )
+        value += self.penalty(params)
         gradient = jax.tree.map(lambda g, p, a: self.scale * (g + self.total * p * a), gradient, self.l2, params)
         return Evaluation(self.scale * value, gradient, *map(self._with_penalty, grams))
+
+    def penalty(self, params: Linear) -> Array:
+        """N/2 (l2_w |w|^2 + l2_b b^2)."""
+        squares = jax.tree.map(lambda p, a: jnp.sum(p * jnp.square(a)), self.l2, params)
+        return self.total / 2 * sum(jax.tree.leaves(squares))
+
+    def linear(self, params: Linear) -> tuple[Array, Array]:
+        """The centred columns and the linear predictors of all rows, those of weight 0 made safe."""
+        return _linear(self.rows.safe(), self.center, params)
 
     def _with_penalty(self, gram: Array) -> Array:
         """Curvature of the size of the others along the flat directions makes the Hessian invertible, and leaves the steps,
@@ -98,10 +103,7 @@ class GLMObjective:
         )
         share = self.rows.n / jnp.sum(keep)
 
-        def mean(params: Linear) -> Array:
-            penalty = sum(jnp.sum(p * jnp.square(a)) for p, a in zip(self.l2, params, strict=True) if a is not None) / 2
-            return share * objective.loss(params) / self.total + penalty
-
+        mean = lambda params: (share * objective.loss(params) + self.penalty(params)) / self.total
         return jax.value_and_grad(mean)(params)
 
     def loss(self, params: Linear) -> Array:
@@ -110,22 +112,20 @@ class GLMObjective:
 
     def gross_gradient(self, params: Linear) -> Linear:
         """sum_i w_i |x_i| (|m d a(eta)/dz| + |T d eta/dz|): what the gradient would be if nothing in it cancelled; scalar families."""
-        rows, weights = _masked(self.rows, None, _spare(self.rows))
-        x, z = _linear(rows, self.center, params)
+        rows, (x, z) = self.rows.safe(), self.linear(params)
         eta, slope = jax.jvp(lambda z: natural_parameter(self.family, self.link, z), (z,), (jnp.ones_like(z),))
         mean = jax.jvp(self.family.log_partition, (eta,), (slope,))[1]
         terms = jnp.abs(self.family.trials(rows.y) * mean) + jnp.abs(self.family.statistic(rows.y) * slope)
-        terms = self.scale * _weigh(weights, terms)
+        terms = self.scale * _weigh(rows.weights, terms)
         return Linear(matmul(terms, jnp.abs(x)), None if params.bias is None else jnp.sum(terms))
 
     def on_edge(self, params: Linear, low: float, high: float) -> Array:
         """Whether some row lies within rounding of the end of the domain (low, high) of its linear predictor; scalar families."""
-        rows, weights = _masked(self.rows, None, _spare(self.rows))
-        x, z = _linear(rows, self.center, params)
+        rows, (x, z) = self.rows.safe(), self.linear(params)
         size = matmul(jnp.abs(x), jnp.abs(params.weight)) + (0 if params.bias is None else jnp.abs(params.bias))
         size = size if rows.offset is None else size + jnp.abs(rows.offset)
         near = jnp.minimum(z - low, high - z) <= 16 * jnp.finfo(z.dtype).eps * size
-        return jnp.any(near if weights is None else near & (weights > 0))
+        return jnp.any(near if rows.weights is None else near & (rows.weights > 0))
 
     def curvature(self, params: Linear) -> Array:
         """hessian J on all rows at once, differentiable in everything."""
@@ -249,8 +249,8 @@ def _weigh(weights: Array | None, values: Array) -> Array:
 
 
 def _block_loss(family: Family, link: Link, rows: Rows, center: Array, params: Linear) -> Array:
-    rows, weights = _masked(rows, None, _spare(rows))
-    return jnp.sum(_weigh(weights, row_loss(family, link, _linear(rows, center, params)[1], rows.y)))
+    rows = rows.safe()
+    return jnp.sum(_weigh(rows.weights, row_loss(family, link, _linear(rows, center, params)[1], rows.y)))
 
 
 def _block_sums(

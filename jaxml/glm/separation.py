@@ -15,7 +15,6 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxml.glm.objective import GLMObjective, matmul, with_ones
-from jaxml.likelihood import first_where
 from jaxml.predictors import Linear
 
 
@@ -26,7 +25,7 @@ def runs_away(o: GLMObjective, params: Linear, step: Linear, extreme: Array) -> 
     Under quasi-complete separation some rows keep a finite predictor: those that the step moves by less than a fraction of the
     largest movement are taken as settled, and the step is projected on the null space of their x.
     """
-    rows = o.rows if o.rows.weights is None else jax.tree.map(lambda a: first_where(o.rows.weights > 0, a), o.rows)
+    rows = o.rows.safe()
     x = rows.X if params.bias is None else with_ones(rows.X - o.center)
     moving, reached = (
         _stack(jax.tree.map(lambda p, a: jnp.where(p > 0, 0, a), o.l2, _seen(o, d))) for d in (step, params)

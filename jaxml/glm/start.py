@@ -7,7 +7,6 @@ start is least squares on the link of y, moved into the domain by minimising the
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -16,7 +15,6 @@ from jaxml.families.base import Family
 from jaxml.families.functions import natural
 from jaxml.glm.objective import GLMObjective, matmul, with_ones
 from jaxml.glm.survey import Survey
-from jaxml.likelihood import first_where
 from jaxml.links import Link
 from jaxml.optimize import Newton, driver
 from jaxml.optimize.objective import Evaluation
@@ -116,16 +114,15 @@ def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
 class _Distance:
     """sum_i max(0, low_i - z_i, z_i - high_i)^2 / 2: zero exactly inside the domain."""
 
-    rows: Rows
-    center: Array
+    objective: GLMObjective
     low: Array
     high: Array
     stages: ClassVar[int] = 1
 
     def evaluate(self, params: Linear, curvature: Any, stage: Any) -> Evaluation:
-        x, z = _predict(self.rows, self.center, params)
+        x, z = self.objective.linear(params)
         excess = jnp.maximum(z - self.high, 0) - jnp.maximum(self.low - z, 0)
-        on = (excess != 0) if self.rows.weights is None else (excess != 0) & (self.rows.weights > 0)
+        on = (excess != 0) & _counts(self.objective.rows)
         excess = jnp.where(on, excess, 0)
         a = jnp.where(on[:, None], x if params.bias is None else with_ones(x), 0)
         gradient = matmul(excess, a)
@@ -134,31 +131,24 @@ class _Distance:
         return Evaluation(jnp.sum(jnp.square(excess)) / 2, split, matmul(a.T, a))
 
 
-def _predict(rows: Rows, center: Array, params: Linear) -> tuple[Array, Array]:
-    x = rows.X if params.bias is None else rows.X - center
-    if rows.weights is not None:
-        x = jnp.where((rows.weights > 0)[:, None], x, 0)
-    z = matmul(x, params.weight) + (0 if params.bias is None else params.bias)
-    if rows.offset is None:
-        return x, z
-    return x, z + (rows.offset if rows.weights is None else jnp.where(rows.weights > 0, rows.offset, 0))
+def _counts(rows: Rows) -> Array:
+    return jnp.ones(rows.n, bool) if rows.weights is None else rows.weights > 0
 
 
 def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear, low: float, high: float) -> Linear:
-    family, link, rows, center = objective.family, objective.link, objective.rows, objective.center
-    y = rows.y if rows.weights is None else jax.tree.map(lambda a: first_where(rows.weights > 0, a), rows.y)
+    family, link, rows = objective.family, objective.link, objective.rows
     center_mean = _inner_mean(family, survey.statistic, survey.total)
-    target = _link_of(family, link, 0.9 * family.unit_statistic(y) + 0.1 * center_mean)
+    target = _link_of(family, link, 0.9 * family.unit_statistic(rows.safe().y) + 0.1 * center_mean)
     target = jnp.where(jnp.isfinite(target), target, level)
     # A margin of a tenth of the typical distance to the edge, so that the first steps have room.
     room = 0.1 * jnp.minimum(jnp.abs(level - low), jnp.abs(high - level))
-    x, z = _predict(rows, center, zero)
-    w = jnp.ones_like(z) if rows.weights is None else jnp.where(rows.weights > 0, rows.weights, 0)
+    x, z = objective.linear(zero)
+    w = jnp.ones_like(z) if rows.weights is None else jnp.where(_counts(rows), rows.weights, 0)
     a = x if zero.bias is None else with_ones(x)
     a = a * jnp.sqrt(w)[:, None]
     theta = jnp.linalg.lstsq(a, jnp.where(w > 0, target - z, 0) * jnp.sqrt(w))[0]
     d = x.shape[1]
     squares = Linear(theta[:d], None if zero.bias is None else theta[d])
-    distance = _Distance(rows, center, low + room, high - room)
+    distance = _Distance(objective, low + room, high - room)
     moved, _ = driver.minimize(distance, squares, Newton(max_steps=60, reuse=False), tol=0.0)
     return moved.params

@@ -10,7 +10,6 @@ from jax import Array, lax
 from jaxml.families.base import Family
 from jaxml.glm.checks import verdict
 from jaxml.glm.rank import surely_full_rank
-from jaxml.likelihood import first_where
 from jaxml.rows import Rows
 
 
@@ -47,7 +46,7 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     w = jnp.ones(rows.n, dtype) if rows.weights is None else rows.weights
     on = w > 0
     fine = verdict(family, rows, check)
-    y = rows.y if rows.weights is None else jax.tree.map(lambda a: first_where(on, a), rows.y)
+    y = rows.safe().y
     m, t = family.trials(y), family.statistic(y)
     total = compensated_sum(w * m)
     statistic = jnp.sum(w * t if t.ndim == 1 else w[:, None] * t, axis=0) / total
