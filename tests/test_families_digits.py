@@ -171,3 +171,15 @@ def test_log1p_where_that_of_the_compiler_loses_digits():
     eta = -0.881752210040823
     np.testing.assert_allclose(f.log_prob(f.Geometric(), eta, 1), np.log1p(-np.exp(eta)), rtol=1e-15)
     np.testing.assert_allclose(f.natural(f.Bernoulli(), 0.4), -0.405465108108164381978, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("family", "eta"),
+    [(f.Dirichlet(3), [1.0, 2.0, 3.0]), (NMV, [1.0, -0.5]), (MVN, [0.0, 0.0, -0.5, 0.0, -0.5]), (f.Gamma(), -1.0)],
+)
+def test_draws_moments_and_divergences_of_a_batch_have_its_shape(family, eta):
+    eta = jnp.asarray(eta) * jnp.linspace(1, 2, 4).reshape((4,) + (1,) * (jnp.ndim(jnp.asarray(eta))))
+    tail = eta.shape[1:]
+    assert f.sample(family, eta, jax.random.key(0), (5, 2)).shape == (5, 2, 4) + (tail and f.sample(family, eta[0], jax.random.key(0)).shape)  # fmt: skip
+    assert f.mean(family, eta).shape == (4, *tail) and f.variance(family, eta).shape == (4, *tail, *tail)
+    assert f.kl_divergence(family, eta, eta[:1]).shape == f.entropy(family, eta).shape == (4,)

@@ -52,7 +52,7 @@ def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
 
     Returns:
         log p(y; eta), of the broadcast shape and the floating dtype of eta; -inf where y is outside the support or eta
-        outside the natural domain, NaN where either is.
+        outside the natural domain, NaN where either is NaN.
 
     Raises:
         ValueError: eta without a last axis of k.
@@ -116,8 +116,8 @@ def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     Source: notes 5.4; Wainwright & Jordan (2008), section 3.5.
     """
     family, eta, trials = _door(family, eta, trials)
-    value = _scale(family, trials, 0 if family.natural_size is None else 1) * _gradient(family, eta)
-    return _inside(family, eta, value)
+    extra = 0 if family.natural_size is None else 1
+    return _inside(family, eta, _scale(family, trials, extra) * _gradient(family, eta), extra)
 
 
 @_compiled
@@ -144,8 +144,8 @@ def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     Source: notes 5.5; McCullagh & Nelder (1989), section 2.2.2.
     """
     family, eta, trials = _door(family, eta, trials)
-    m = _scale(family, trials, 0 if family.natural_size is None else 2)
-    return _inside(family, eta, family.dispersion * m * hessian(family, eta))
+    extra = 0 if family.natural_size is None else 2
+    return _inside(family, eta, family.dispersion * _scale(family, trials, extra) * hessian(family, eta), extra)
 
 
 @_compiled
@@ -171,8 +171,8 @@ def fisher(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     Source: notes 5.5; Barndorff-Nielsen (1978), chapter 8.
     """
     family, eta, trials = _door(family, eta, trials)
-    m = _scale(family, trials, 0 if family.natural_size is None else 2)
-    return _inside(family, eta, m * hessian(family, eta) / family.dispersion)
+    extra = 0 if family.natural_size is None else 2
+    return _inside(family, eta, _scale(family, trials, extra) * hessian(family, eta) / family.dispersion, extra)
 
 
 @_compiled
@@ -181,7 +181,7 @@ def hessian(family: Family, eta: ArrayLike) -> Array:
 
     Args:
         family: the law.
-        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
+        eta: natural parameter inside its domain (not checked), (...) or (..., k).
 
     Returns:
         (...), or (..., k, k).
@@ -390,7 +390,7 @@ def sample(family: Family, eta: ArrayLike, key: Array, shape: tuple[int, ...] = 
     family, eta, trials = _door(family, eta, trials)
     _scale(family, trials, 0)
     draws = _sample(family, key, eta, shape, trials)
-    return draws if family.labels else _inside(family, eta, draws)
+    return draws if family.labels else _inside(family, eta, draws, family.observation_ndim)
 
 
 def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
@@ -454,15 +454,14 @@ def observations(family: Family, y: Any) -> Any:
     return tuple(map(jnp.asarray, y)) if pair and isinstance(y, tuple | list) else jnp.asarray(y)
 
 
-def _inside(family: Family, eta: Array, value: Array) -> Array:
-    """The value, NaN where eta is outside the natural domain."""
+def _inside(family: Family, eta: Array, value: Array, extra: int = 0) -> Array:
+    """The value, which has `extra` axes behind those of the batch, NaN where eta is outside the natural domain."""
     if family.natural_size is None:
         low, high = family.natural_bounds
         ok = (eta >= low) & (eta <= high)
     else:
         ok = family.log_partition(eta) < jnp.inf
-        ok = ok.reshape(ok.shape + (1,) * (value.ndim - ok.ndim if value.ndim > ok.ndim else 0))
-    return jnp.where(ok, value, jnp.nan)
+    return jnp.where(ok[(...,) + (None,) * extra], value, jnp.nan)
 
 
 def _unknown(family: Family, eta: Array, y: Any) -> Array:
