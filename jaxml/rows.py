@@ -24,12 +24,18 @@ class Rows(NamedTuple):
         """The rows at `index` (an array of positions or a slice)."""
         return jax.tree.map(lambda a: a[index], self)
 
+    @property
+    def on(self) -> Array:
+        """Which rows count: those of positive weight."""
+        return jnp.ones(self.n, bool) if self.weights is None else self.weights > 0
+
     def safe(self) -> "Rows":
         """The rows with those of weight 0, which may hold anything, replaced by one that counts: 0 times NaN is NaN."""
         if self.weights is None:
             return self
-        on = self.weights > 0
-        return jax.tree.map(lambda a: first_where(on, a), self._replace(weights=None))._replace(weights=self.weights)
+        return jax.tree.map(lambda a: first_where(self.on, a), self._replace(weights=None))._replace(
+            weights=self.weights
+        )
 
     def block(self, start: Any, size: int) -> "Rows":
         """`size` rows from `start` on."""

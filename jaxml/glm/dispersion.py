@@ -80,9 +80,8 @@ def fitted_log_likelihood(family: Family, rows: Rows, eta: Array, n: Array, weig
 
 def _total_by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:
     """sum_i log p(y_i; phi / w_i) over the rows with positive weight."""
-    on = rows.weights > 0
-    values = log_prob(family.with_dispersion(phi / jnp.where(on, rows.weights, 1)), eta, rows.y)
-    return jnp.sum(jnp.where(on, values, 0))
+    values = log_prob(family.with_dispersion(phi / jnp.where(rows.on, rows.weights, 1)), eta, rows.y)
+    return jnp.sum(jnp.where(rows.on, values, 0))
 
 
 def _by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:

@@ -18,8 +18,8 @@ from jaxml.glm.engine import compiled_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
 from jaxml.glm.survey import survey
-from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
-from jaxml.optimize.first_order import prepared
+from jaxml.optimize import Newton
+from jaxml.optimize.minimize import prepared
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
 from jaxml.status import Status, report
@@ -88,10 +88,6 @@ def fit(
     if not intercept and not rows.X.shape[1]:
         raise ValueError("X has no columns and intercept=False leaves no parameter to fit")
     family, l2, init = _cast(family, rows, l2, init, intercept)
-    if solver is not None and not isinstance(solver, Newton | LBFGS | GradientDescent | SGD | Optax):
-        raise TypeError(
-            f"solver must be Newton, LBFGS, GradientDescent, SGD or Optax of jaxml.optimize, got {solver!r}"
-        )
     solver = prepared(_sized(Newton() if solver is None else solver, rows, family))
     block = _block_rows(rows)
     facts = survey(family, rows, check or "support", block, intercept)

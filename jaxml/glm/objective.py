@@ -125,7 +125,7 @@ class GLMObjective:
         size = matmul(jnp.abs(x), jnp.abs(params.weight)) + (0 if params.bias is None else jnp.abs(params.bias))
         size = size if rows.offset is None else size + jnp.abs(rows.offset)
         near = jnp.minimum(z - low, high - z) <= 16 * jnp.finfo(z.dtype).eps * size
-        return jnp.any(near if rows.weights is None else near & (rows.weights > 0))
+        return jnp.any(near & rows.on)
 
     def curvature(self, params: Linear) -> Array:
         """hessian J on all rows at once, differentiable in everything."""

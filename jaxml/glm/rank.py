@@ -37,7 +37,7 @@ def surely_full_rank(rows: Rows, center: Array, intercept: bool) -> Array:
         return jnp.asarray(False)
     if d == 0:
         return jnp.asarray(True)
-    x, on = rows.X[:: max(1, n // max(20 * p, 1000))], _on(rows)[:: max(1, n // max(20 * p, 1000))]
+    x, on = rows.X[:: max(1, n // max(20 * p, 1000))], rows.on[:: max(1, n // max(20 * p, 1000))]
     x = _centred(jnp.where(on[:, None], x, 0), on, center, intercept)
     x = x * _power_of_two(jnp.linalg.norm(x, axis=0))
     pivots = jnp.diagonal(jnp.linalg.cholesky(jnp.matmul(x.T, x, precision="highest"))) ** 2
@@ -87,10 +87,6 @@ def _unpenalised(null: Array, penalties: Array) -> Array:
     return jnp.where(largest > 0, jnp.matmul(free, free.T, precision="highest"), null)
 
 
-def _on(rows: Rows) -> Array:
-    return jnp.ones(rows.n, bool) if rows.weights is None else rows.weights > 0
-
-
 def _centred(x: Array, on: Array, center: Array, intercept: bool) -> Array:
     if not intercept:
         return x
@@ -105,7 +101,7 @@ def _power_of_two(norms: Array) -> Array:
 
 def _factored(rows: Rows, center: Array, intercept: bool) -> tuple[Array, Array]:
     """The rank of [X, 1] and the projector on the null space of [X - c, 1]."""
-    on = _on(rows)
+    on = rows.on
     x = jnp.where(on[:, None], rows.X, 0)
     n, d = x.shape
     eps = float(jnp.finfo(x.dtype).eps)

@@ -15,7 +15,7 @@ from jaxml.status import Status
 
 def remarks(fit: Fit, rows: Rows) -> list[str]:
     """Sentences to add to the warning of a fit, on the host; empty where there is nothing to say."""
-    on = np.ones(rows.n, bool) if rows.weights is None else np.asarray(rows.weights) > 0
+    on = np.asarray(rows.on)
     z = np.asarray(linear(fit.params, rows.X) + (0 if rows.offset is None else rows.offset))
     said = [_edge(fit, z, on) if fit.status == Status.BOUNDARY else "", _saturation(fit, z, on)]
     return [sentence for sentence in said if sentence]

@@ -20,7 +20,6 @@ from jaxml.optimize import Newton, driver
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear
 from jaxml.records import record
-from jaxml.rows import Rows
 
 
 def starting_point(objective: GLMObjective, survey: Survey, intercept: bool) -> Linear:
@@ -122,17 +121,13 @@ class _Distance:
     def evaluate(self, params: Linear, curvature: Any, stage: Any) -> Evaluation:
         x, z = self.objective.linear(params)
         excess = jnp.maximum(z - self.high, 0) - jnp.maximum(self.low - z, 0)
-        on = (excess != 0) & _counts(self.objective.rows)
+        on = (excess != 0) & self.objective.rows.on
         excess = jnp.where(on, excess, 0)
         a = jnp.where(on[:, None], x if params.bias is None else with_ones(x), 0)
         gradient = matmul(excess, a)
         d = x.shape[1]
         split = Linear(gradient[:d], None if params.bias is None else gradient[d])
         return Evaluation(jnp.sum(jnp.square(excess)) / 2, split, matmul(a.T, a))
-
-
-def _counts(rows: Rows) -> Array:
-    return jnp.ones(rows.n, bool) if rows.weights is None else rows.weights > 0
 
 
 def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear, low: float, high: float) -> Linear:
@@ -143,7 +138,7 @@ def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear,
     # A margin of a tenth of the typical distance to the edge, so that the first steps have room.
     room = 0.1 * jnp.minimum(jnp.abs(level - low), jnp.abs(high - level))
     x, z = objective.linear(zero)
-    w = jnp.ones_like(z) if rows.weights is None else jnp.where(_counts(rows), rows.weights, 0)
+    w = jnp.ones_like(z) if rows.weights is None else jnp.where(rows.on, rows.weights, 0)
     a = x if zero.bias is None else with_ones(x)
     a = a * jnp.sqrt(w)[:, None]
     theta = jnp.linalg.lstsq(a, jnp.where(w > 0, target - z, 0) * jnp.sqrt(w))[0]

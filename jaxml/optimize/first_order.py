@@ -6,13 +6,11 @@
 Source: notes 2.1, 2.2; Robbins & Monro (1951); Widrow & Hoff (1960) for the LMS rule.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.tree_util import Partial
 
 from jaxml.optimize.driver import Point
 from jaxml.records import record, static_field
@@ -142,22 +140,3 @@ class Optax(_FirstOrder):
                 " and value_fn); use LBFGS, or a transform without a line search as optax.scale_by_lbfgs"
             ) from error
         return update, jnp.linalg.norm(point.gradient), memory
-
-
-def prepared(solver: Any) -> Any:
-    """The solver as it can cross jit: a schedule as a pytree, NumPy numbers as Python's, which do not compile again.
-
-    Raises:
-        ValueError: a setting that no search can work with.
-    """
-    for name, least in (("max_steps", 0), ("memory", 1), ("epochs", 1), ("batch_size", 1)):
-        value = getattr(solver, name, None)
-        if value is not None and value < least:
-            raise ValueError(f"{name} of {type(solver).__name__} must be at least {least}, got {value}")
-    change: dict[str, Any] = {
-        name: float(value) for name, value in vars(solver).items() if isinstance(value, np.floating)
-    }
-    rate = getattr(solver, "learning_rate", None)
-    if callable(rate) and not isinstance(rate, Partial):
-        change["learning_rate"] = Partial(rate)
-    return replace(solver, **change) if change else solver

@@ -1,18 +1,21 @@
 """Minimise any scalar function of any pytree: the entry points of :mod:`jaxml.optimize`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
 
 from jaxml.dtypes import compute_dtype
 from jaxml.optimize import driver
 from jaxml.optimize.driver import Result, Trace
-from jaxml.optimize.first_order import SGD, GradientDescent, Optax, prepared
+from jaxml.optimize.first_order import SGD, GradientDescent, Optax
 from jaxml.optimize.implicit import attach
 from jaxml.optimize.lbfgs import LBFGS
 from jaxml.optimize.newton import Newton
@@ -53,8 +56,6 @@ def minimize(
 
     Source: that of the solver; for the derivatives of the minimiser see :mod:`jaxml.optimize.implicit`.
     """
-    if not isinstance(solver, Solver):
-        raise TypeError(f"solver must be Newton, LBFGS, GradientDescent, SGD or Optax, got {solver!r}")
     if getattr(solver, "epochs", None) is not None:
         raise TypeError(
             f"{type(solver).__name__} with epochs goes through examples in minibatches: use optimize.sgd(fun, params, data)"
@@ -220,6 +221,28 @@ def sgd(
             f"data must be arrays sharing a leading dimension of at least 1, got leading shapes {sorted(sizes)}"
         )
     return _sgd(fun, _floating(params), data, solver, trace)
+
+
+def prepared(solver: Any) -> Any:
+    """The solver as it can cross jit: a schedule as a pytree, NumPy numbers as Python's, which do not compile again.
+
+    Raises:
+        TypeError: no solver.
+        ValueError: a setting that no search can work with.
+    """
+    if not isinstance(solver, Solver):
+        raise TypeError(f"solver must be Newton, LBFGS, GradientDescent, SGD or Optax, got {solver!r}")
+    for name, least in (("max_steps", 0), ("memory", 1), ("epochs", 1), ("batch_size", 1)):
+        value = getattr(solver, name, None)
+        if value is not None and value < least:
+            raise ValueError(f"{name} of {type(solver).__name__} must be at least {least}, got {value}")
+    change: dict[str, Any] = {
+        name: float(value) for name, value in vars(solver).items() if isinstance(value, np.floating)
+    }
+    rate = getattr(solver, "learning_rate", None)
+    if callable(rate) and not isinstance(rate, Partial):
+        change["learning_rate"] = Partial(rate)
+    return replace(solver, **change) if change else solver
 
 
 def tolerance(tol: Any, dtype: Any) -> Any:
