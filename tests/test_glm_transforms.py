@@ -10,7 +10,7 @@ import pytest
 from jaxml import families, glm
 from jaxml.glm.engine import compiled_fit
 from jaxml.status import Status
-from registry_glm import CASES, D, N, base_fit, data, fit, flat
+from registry_glm import CASES, D, N, base_fit, data, default_dtype, fit, flat
 from tolerances import assert_agree
 
 differences = pytest.mark.skipif(
@@ -51,7 +51,7 @@ def test_dtype_of_y_and_weights_costs_no_new_fit():
     case = CASES["poisson-log"]
     X, y, weights = data(case)
     base_fit(case)
-    kinds = [y.astype(np.float64), y.astype(np.int32), y.astype(np.uint8), y.tolist(), jnp.asarray(y, float)]
+    kinds = [y.astype(default_dtype()), y.astype(np.int32), y.astype(np.uint8), y.tolist(), jnp.asarray(y, float)]
     for kind in kinds:
         fit(case, X, kind, weights)  # small conversions may compile once for each dtype
         assert compiles(lambda kind=kind: fit(case, X, kind, weights)) == 0
@@ -107,8 +107,8 @@ def test_vmap_over_y_weights_and_l2_equals_a_loop():
     X, y, weights = data(case)
     rng = np.random.default_rng(1)
     ys = np.stack([y, 1 - y, rng.permutation(y)])
-    ws = np.stack([weights, np.ones(N), rng.integers(0, 3, N).astype(float)])
-    l2 = np.array([0.0, 0.1, 2.0])
+    ws = np.stack([weights, np.ones(N), rng.integers(0, 3, N)]).astype(weights.dtype)
+    l2 = np.array([0.0, 0.1, 2.0], weights.dtype)
     batch = jax.vmap(lambda y, w, l2: fit(case, X, y, w, l2=l2))(ys, ws, l2)
     assert np.all(np.asarray(batch.status) == Status.CONVERGED)
     for i in range(3):
