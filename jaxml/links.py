@@ -95,7 +95,9 @@ probit = Link(
     special.log_ndtr,
     lambda z: special.log_ndtr(z) - special.log_ndtr(-z),
 )
-cloglog = Link("cloglog", lambda z: -jnp.expm1(-jnp.exp(z)), lambda m: jnp.log(-jnp.log1p(-m)), None, _cloglog_logit)
+cloglog = Link(
+    "cloglog", lambda z: -jnp.expm1(-jnp.exp(z)), lambda m: jnp.log(-special.log1p(-m)), None, _cloglog_logit
+)
 inverse = Link("inverse", lambda z: 1 / z, lambda m: 1 / m, _where_positive(lambda z: -jnp.log(z)))
 sqrt = Link("sqrt", lambda z: jnp.where(z > 0, z * z, jnp.nan), jnp.sqrt, _where_positive(lambda z: 2 * jnp.log(z)))
 inverse_squared = Link(

@@ -95,7 +95,7 @@ def cross_entropy(z: ArrayLike, y: ArrayLike) -> Array:
     """
     z, y = jnp.asarray(z), jnp.asarray(y)
     return -special.product(y, jnp.log(jnp.where(y == 0, 1, z))) - special.product(
-        1 - y, jnp.log1p(-jnp.where(y == 1, 0, z))
+        1 - y, special.log1p(-jnp.where(y == 1, 0, z))
     )
 
 

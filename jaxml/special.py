@@ -152,7 +152,7 @@ def log_ndtr(x: Any) -> Array:
     below = jnp.where(low, x, -1.0)
     above = jnp.where(low, 1.0, x)
     upper = _normal_density(above) * erfcx(above * _SQRT_HALF) / _SQRT_2_OVER_PI  # 1 - Phi
-    return jnp.where(low, -below * below / 2 - _HALF_LOG_2PI - jnp.log(inverse_mills(below)), jnp.log1p(-upper))
+    return jnp.where(low, -below * below / 2 - _HALF_LOG_2PI - jnp.log(inverse_mills(below)), log1p(-upper))
 
 
 @log_ndtr.defjvp
@@ -217,22 +217,6 @@ def xlogx(x: Any) -> Array:
     """``x log x`` with value 0 at x = 0."""
     positive = x > 0
     return jnp.where(positive, x * jnp.log(jnp.where(positive, x, 1)), jnp.where(x == 0, 0, jnp.nan))
-
-
-def stirling_error(x: ArrayLike) -> Array:
-    """``delta(x) = log Gamma(x + 1) - [(x + 1/2) log x - x + log(2 pi)/2]`` for x > 0 (Loader 2000).
-
-    By its series from 16 on, and below by ``delta(x) = delta(x + 16) + sum_{k<16} [(x + k + 1/2) log(1 + 1/(x + k)) - 1]``:
-    no difference of log Gammas, in the value or in the derivatives.
-    """
-    x = jnp.asarray(x)
-    small = x < 16
-    z = jnp.where(small, x, 1)[..., None] + jnp.arange(16, dtype=x.dtype)
-    shift = jnp.sum((z + 0.5) * jnp.log1p(1 / z) - 1, axis=-1)
-    big = jnp.where(small, x + 16, x)
-    s = 1 / (big * big)
-    series = (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s * (1 / 1188 - s * 691 / 360360))))) / big
-    return jnp.where(small, shift + series, series)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

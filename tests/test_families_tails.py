@@ -92,6 +92,47 @@ def test_categorical_to_8_ulp(dtype):
 
 
 @dtypes
+@pytest.mark.parametrize("name", ["beta", "dirichlet"])
+def test_log_moments_of_very_unequal_parameters_to_8_ulp(name, dtype):
+    k = 2 if name == "beta" else 3
+    family = families.Beta() if k == 2 else families.Dirichlet(3)
+    extreme = [[1e-8, 1e-8, 1.0], [3.0, 1e-12, 1e9], [1e-12, 3.0, 1e6], [1e6, 1e6, 2e6], [0.3, 0.3, 0.3]]
+    alpha = np.concatenate([np.array(extreme)[:, :k], 10 ** np.random.default_rng(2).uniform(-9, 7, (20, k))]).astype(
+        dtype
+    )
+    first, second = mean(family, alpha), variance(family, alpha)
+    exact = [[mp.mpf(float(a)) for a in row] for row in alpha]
+    psi = lambda n, row, i: mp.psi(n, row[i]) - mp.psi(n, sum(row))
+    assert ulps(np.ravel(first), [psi(0, row, i) for row in exact for i in range(k)], alpha.dtype) <= 4
+    if dtype is np.float64:  # in float32 some of them overflow
+        entry = lambda row, i, j: psi(1, row, i) if i == j else -mp.psi(1, sum(row))
+        want = [entry(row, i, j) for row in exact for i in range(k) for j in range(k)]
+        assert ulps(np.ravel(second), want, alpha.dtype) <= 6
+
+
+@dtypes
+def test_log_moments_of_shape_and_rate_to_8_ulp_of_their_terms(dtype):
+    rng = np.random.default_rng(3)
+    shape = np.concatenate([10 ** rng.uniform(-9, 9, 20), [1e-12, 1e6, 1e6, 7.0]]).astype(dtype)
+    rate = np.concatenate([10 ** rng.uniform(-9, 9, 20), [1.0, 1e6, 1e6 + 1, 7.0]]).astype(dtype)
+    eta = np.stack([shape, -rate], axis=-1)
+    first, second = (np.asarray(f(families.GammaShapeRate(), eta), float) for f in (mean, variance))
+    for i, (a, b) in enumerate((mp.mpf(float(a)), mp.mpf(float(b))) for a, b in zip(shape, rate, strict=True)):
+        gap = mp.log(a) - mp.digamma(a)
+        room = 4 * float(np.finfo(dtype).eps)
+        assert abs(mp.mpf(first[i, 0]) - (mp.digamma(a) - mp.log(b))) <= room * (
+            abs(mp.log(a)) + abs(mp.log(b)) + gap if abs(a - b) > b / 2 else abs(mp.log(a / b)) + gap
+        )
+        for got, want in (
+            (first[i, 1], a / b),
+            (second[i, 0, 0], mp.psi(1, a)),
+            (second[i, 0, 1], 1 / b),
+            (second[i, 1, 1], a / b**2),
+        ):
+            assert abs(mp.mpf(got) - want) <= 2 * room * want
+
+
+@dtypes
 def test_swapping_labels_flips_signs_exactly(dtype):
     eta = jnp.asarray(BOTH, dtype)
     slope = jax.jit(jax.vmap(jax.grad(lambda e, y: families.log_prob(families.Bernoulli(), e, y)), (0, None)))

@@ -6,7 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from jaxml import special
+from jaxml import loggamma, special
 
 mp.mp.dps = 40
 needs_x64 = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="float64 is off")
@@ -18,6 +18,7 @@ SIZES = np.concatenate(
 NEGATIVE, POSITIVE = -SIZES, SIZES
 BOTH = np.concatenate([NEGATIVE, [0.0], POSITIVE])
 FRACTIONS = np.concatenate([np.logspace(-6, 6, 25), [15.9, 16.0, 16.1]])
+LARGE_AND_SMALL = np.concatenate([np.logspace(-12, 12, 25), [0.3, 1.4616321449683622, 15.9]])
 
 
 def _sigmoid(x):
@@ -53,6 +54,7 @@ TABLE = {
     "inverse_mills_excess": (BOTH[np.abs(BOTH) < 400], (lambda x: x + _hazard(x), lambda x: 1 - _hazard(x) * (x + _hazard(x))), (128, 1e6)),
     "stirling_error": (FRACTIONS, (_stirling, lambda x: mp.digamma(x + 1) - mp.log(x) - 0.5 / x,
                                    lambda x: mp.psi(1, x + 1) - 1 / x + 0.5 / x**2), (8, 8, 8)),
+    "digamma_gap": (LARGE_AND_SMALL, (lambda x: mp.log(x) - mp.digamma(x), lambda x: 1 / x - mp.psi(1, x), lambda x: -1 / x**2 - mp.psi(2, x)), (3, 3, 4)),
 }  # fmt: skip
 
 
@@ -81,12 +83,26 @@ def derivatives(f, x, count):
 def test_primitive_and_derivatives_against_mpmath(name, dtype):
     points, exact, allowed = TABLE[name]
     x = jnp.asarray(points, dtype)
-    got = derivatives(getattr(special, name), x, len(exact))
+    got = derivatives(getattr(special, name, None) or getattr(loggamma, name), x, len(exact))
     assert all(g.dtype == x.dtype for g in got)
     floor = 1 if name == "stirling_error" else 0
     measured = [ulps(g, [f(mp.mpf(float(v))) for v in x], x.dtype, floor) for g, f in zip(got, exact, strict=True)]
     print(name, [round(m, 1) for m in measured])
     assert all(m <= a for m, a in zip(measured, allowed, strict=True)), measured
+
+
+@dtypes
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_polygamma_and_its_differences_against_mpmath(n, dtype):
+    x, h = (a.ravel().astype(dtype) for a in np.meshgrid(LARGE_AND_SMALL, LARGE_AND_SMALL))
+    exact = lambda v: mp.psi(n, mp.mpf(float(v)))
+    gap = jax.jit(lambda x, h: loggamma.polygamma_gap(n, x, h))(x, h)
+    want = [mp.psi(n, mp.mpf(float(a)) + mp.mpf(float(b))) - exact(a) for a, b in zip(x, h, strict=True)]
+    inside = [dtype(w) != 0 and abs(w) > 1e-30 for w in want]  # products of several powers underflow before they do
+    keep = lambda v: [a for a, b in zip(v, inside, strict=True) if b]
+    assert ulps(keep(gap), keep(want), dtype) <= 4
+    if n:
+        assert ulps(jax.jit(lambda x: loggamma.polygamma(n, x))(x), map(exact, x), dtype) <= 4
 
 
 @dtypes

@@ -8,6 +8,7 @@ from jaxml import special
 from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
+from jaxml.loggamma import stirling_error
 
 
 @family
@@ -138,7 +139,7 @@ class Binomial(Family):
         s, m = y
         inner = (s > 0) & (s < m)
         s, m = jnp.where(inner, s, 1), jnp.where(inner, m, 2)
-        error = special.stirling_error(m) - special.stirling_error(s) - special.stirling_error(m - s)
+        error = stirling_error(m) - stirling_error(s) - stirling_error(m - s)
         return jnp.where(inner, error - (special.LOG_2PI + jnp.log(s) + jnp.log((m - s) / m)) / 2, 0)
 
     def natural_from_coordinate(self, u):

@@ -1,10 +1,13 @@
 """Beta and Dirichlet families: a(eta) is the logarithm of the (multivariate) beta function."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from jaxml import special
 from jaxml.families.base import Family, family, static_field
+from jaxml.loggamma import polygamma, polygamma_gap, stirling_error
 
 
 @family
@@ -29,10 +32,10 @@ class Beta(Family):
         return _log_beta(eta)
 
     def statistic(self, y):
-        return jnp.stack([jnp.log(y), jnp.log1p(-y)], axis=-1)
+        return jnp.stack([jnp.log(y), special.log1p(-y)], axis=-1)
 
     def log_base(self, y):
-        return -jnp.log(y) - jnp.log1p(-y)
+        return -jnp.log(y) - special.log1p(-y)
 
     def support(self, y):
         return (y > 0) & (y < 1)
@@ -52,7 +55,7 @@ class Beta(Family):
         return eta[..., 0] / jnp.sum(eta, axis=-1)
 
     def expected_log_base(self, eta, trials=None):
-        return -jnp.sum(_mean(eta), axis=-1)
+        return -jnp.sum(_digamma_excess(0, eta), axis=-1)
 
     def support_function(self, v):
         return _support_function(v)
@@ -117,7 +120,7 @@ class Dirichlet(Family):
         return eta / jnp.sum(eta, axis=-1, keepdims=True)
 
     def expected_log_base(self, eta, trials=None):
-        return -jnp.sum(_mean(eta), axis=-1)
+        return -jnp.sum(_digamma_excess(0, eta), axis=-1)
 
     def support_function(self, v):
         return _support_function(v)
@@ -128,18 +131,40 @@ class Dirichlet(Family):
 
 
 def _log_beta(alpha):
-    """By Stirling's remainders: no difference of log Gammas, in the value or in the derivatives."""
     inside = jnp.all(alpha > 0, axis=-1)
-    alpha = jnp.where(inside[..., None], alpha, 1)
+    return jnp.where(inside, _log_beta_inside(jnp.where(inside[..., None], alpha, 1)), jnp.inf)
+
+
+@jax.custom_jvp
+def _log_beta_inside(alpha):
+    """By Stirling's remainders, without a difference of log Gammas."""
     total = jnp.sum(alpha, axis=-1)
-    others = jnp.sum(jnp.where(jnp.eye(alpha.shape[-1], dtype=bool), 0, alpha[..., None, :]), axis=-1)
-    shares = jnp.sum((0.5 - alpha) * jnp.log1p(others / alpha) + special.stirling_error(alpha), axis=-1)
-    rest = (alpha.shape[-1] - 1) * (special.LOG_2PI - jnp.log(total)) / 2 - special.stirling_error(total)
-    return jnp.where(inside, shares + rest, jnp.inf)
+    shares = jnp.sum((0.5 - alpha) * jnp.log1p(_others(alpha) / alpha) + stirling_error(alpha), axis=-1)
+    return shares + (alpha.shape[-1] - 1) * (special.LOG_2PI - jnp.log(total)) / 2 - stirling_error(total)
 
 
-def _mean(alpha):
-    return jnp.vectorize(jax.grad(_log_beta), signature="(k)->(k)")(alpha)
+@_log_beta_inside.defjvp
+def _(primals, tangents):
+    (alpha,), (d,) = primals, tangents
+    return _log_beta_inside(alpha), jnp.sum(_digamma_excess(0, alpha) * d, axis=-1)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _digamma_excess(n, alpha):
+    """psi^(n)(alpha_k) - psi^(n)(sum_j alpha_j): for n = 0 the mean of log Y_k."""
+    return -polygamma_gap(n, alpha, _others(alpha))
+
+
+@_digamma_excess.defjvp
+def _(n, primals, tangents):
+    (alpha,), (d,) = primals, tangents
+    shared = polygamma(n + 1, jnp.sum(alpha, axis=-1, keepdims=True))
+    return _digamma_excess(n, alpha), _digamma_excess(n + 1, alpha) * d - shared * _others(d)
+
+
+def _others(v):
+    """sum_(j != k) v_j, not as a difference."""
+    return jnp.sum(jnp.where(jnp.eye(v.shape[-1], dtype=bool), 0, v[..., None, :]), axis=-1)
 
 
 def _start(mean):

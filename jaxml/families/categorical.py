@@ -10,6 +10,7 @@ from jaxml.families.bernoulli import Binomial, log_ratio_term, share_entropy
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import Poisson
+from jaxml.loggamma import stirling_error
 
 
 @family
@@ -194,7 +195,7 @@ def _divergence(p, q):
 def _log_factorial_excess(n):
     """log n! - (n log n - n), by Stirling's series."""
     positive = jnp.where(n > 0, n, 1)
-    return jnp.where(n > 0, special.stirling_error(positive) + (special.LOG_2PI + jnp.log(positive)) / 2, 0)
+    return jnp.where(n > 0, stirling_error(positive) + (special.LOG_2PI + jnp.log(positive)) / 2, 0)
 
 
 def _marginals(eta, trials):

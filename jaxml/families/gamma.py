@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import digamma, gammaln
 
 from jaxml import special
 from jaxml.families.base import Family, family
+from jaxml.loggamma import digamma_gap, log_gamma_gap
 
 
 @family
@@ -104,15 +104,15 @@ class Gamma(Exponential):
 
     def log_base(self, y):
         k = self._known(y)
-        return k * jnp.log(k) - gammaln(k) + (k - 1) * jnp.log(y)
+        return k - log_gamma_gap(k) + (k - 1) * jnp.log(y)
 
     def log_saturated(self, y):
         k = self._known(y)
-        return (jnp.log(k) - special.LOG_2PI) / 2 - special.stirling_error(k) - jnp.log(y)
+        return -log_gamma_gap(k) - jnp.log(y)
 
     def expected_log_base(self, eta, trials=None):
         k = self._known(eta)
-        return k * jnp.log(k) - gammaln(k) - (k - 1) * (jnp.log(-eta) + digamma_gap(k))
+        return k - log_gamma_gap(k) - (k - 1) * (jnp.log(-eta) + digamma_gap(k))
 
     def entropy(self, eta, trials=None):
         k = self._known(eta)
@@ -150,8 +150,7 @@ class GammaShapeRate(Family):
 
     def log_partition(self, eta):
         alpha, beta, inside = _shape_rate(eta)
-        rest = special.stirling_error(alpha) + (special.LOG_2PI - jnp.log(alpha)) / 2
-        return jnp.where(inside, alpha * (jnp.log(alpha) - jnp.log(beta) - 1) + rest, jnp.inf)
+        return jnp.where(inside, _shape_rate_partition(alpha, beta), jnp.inf)
 
     def statistic(self, y):
         return jnp.stack([jnp.log(y), y], axis=-1)
@@ -163,12 +162,12 @@ class GammaShapeRate(Family):
         return (y > 0) & jnp.isfinite(y)
 
     def loss(self, eta, y):
-        # alpha (x - 1 - log x), x = y / mean, and Stirling's remainder: no difference of terms of the size of alpha.
+        # alpha (x - 1 - log x), x = y / mean, and what is left of log Gamma: no difference of terms of the size of alpha.
         alpha, beta, inside = _shape_rate(eta)
-        rest = special.stirling_error(alpha) + (special.LOG_2PI - jnp.log(alpha)) / 2
         return jnp.where(
             inside,
-            alpha * _excess((beta * y - alpha) / alpha, jnp.log(beta) + jnp.log(y) - jnp.log(alpha)) + rest,
+            alpha * _excess((beta * y - alpha) / alpha, jnp.log(beta) + jnp.log(y) - jnp.log(alpha))
+            + log_gamma_gap(alpha),
             jnp.inf,
         )
 
@@ -193,7 +192,7 @@ class GammaShapeRate(Family):
         return -eta[..., 0] / eta[..., 1]
 
     def expected_log_base(self, eta, trials=None):
-        return jnp.log(-eta[..., 1]) - digamma(eta[..., 0])
+        return jnp.log(-eta[..., 1]) - jnp.log(eta[..., 0]) + digamma_gap(eta[..., 0])
 
     def entropy(self, eta, trials=None):
         return _entropy(eta[..., 0], jnp.log(-eta[..., 1]))
@@ -212,20 +211,6 @@ class GammaShapeRate(Family):
 def _positive(draws):
     """Draws that underflow to 0, which is outside the support, as the smallest number."""
     return jnp.maximum(draws, jnp.finfo(draws.dtype).tiny)
-
-
-def digamma_gap(k: Array) -> Array:
-    """``log k - psi(k)`` for k > 0, free of cancellation for large k.
-
-    Computed as ``1 / (2 k)`` minus the derivative of Stirling's remainder.
-
-    Example:
-        >>> from jaxml.families.gamma import digamma_gap
-        >>> print(f"{digamma_gap(1.0):.4f}")
-        0.5772
-    """
-    k = jnp.asarray(k)
-    return 0.5 / k - jax.jvp(special.stirling_error, (k,), (jnp.ones_like(k),))[1]
 
 
 @jax.custom_jvp
@@ -271,12 +256,31 @@ def _shape_rate(eta):
     return jnp.where(inside, eta[..., 0], 1), jnp.where(inside, -eta[..., 1], 1), inside
 
 
+@jax.custom_jvp
+def _shape_rate_partition(alpha, beta):
+    """log Gamma(alpha) - alpha log beta, with the derivatives psi(alpha) - log beta and -alpha / beta."""
+    return alpha * (_log_ratio(alpha, beta) - 1) + log_gamma_gap(alpha)
+
+
+@_shape_rate_partition.defjvp
+def _(primals, tangents):
+    (alpha, beta), (d_alpha, d_beta) = primals, tangents
+    slope = _log_ratio(alpha, beta) - digamma_gap(alpha)
+    return _shape_rate_partition(alpha, beta), slope * d_alpha - alpha / beta * d_beta
+
+
+def _log_ratio(p, q):
+    """log(p / q), with all digits also where p and q are neighbours."""
+    near = jnp.abs(p - q) < q / 2
+    value = jnp.where(near, special.log1p(jnp.where(near, (p - q) / q, 0)), jnp.log(p) - jnp.log(q))
+    return special.with_derivative_of(lambda p, q: jnp.log(p) - jnp.log(q), value, p, q)
+
+
 def _excess(d, log):
     """d - log(1 + d), given the logarithm also where 1 + d rounds to 0."""
     near = jnp.abs(d) < 0.5
-    return d - jnp.where(near, jnp.log1p(jnp.where(near, d, 0)), log)
+    return d - jnp.where(near, special.log1p(jnp.where(near, d, 0)), log)
 
 
 def _entropy(k, log_rate):
-    rest = special.stirling_error(k) + (special.LOG_2PI + jnp.log(k)) / 2
-    return rest - log_rate + (k - 1) * digamma_gap(k)
+    return log_gamma_gap(k) + jnp.log(k) - log_rate + (k - 1) * digamma_gap(k)

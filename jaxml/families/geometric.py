@@ -12,6 +12,7 @@ from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import draw
+from jaxml.loggamma import stirling_error
 
 
 @family
@@ -54,7 +55,7 @@ class Geometric(Family):
 
     def natural(self, mean):
         large = mean > 2
-        return jnp.where(large, jnp.log1p(-1 / jnp.where(large, mean, 2)), jnp.log((mean - 1) / mean))
+        return jnp.where(large, special.log1p(-1 / jnp.where(large, mean, 2)), jnp.log((mean - 1) / mean))
 
     def conjugate(self, mean):
         return special.product(mean - 1, self.natural(mean)) - jnp.log(mean)
@@ -129,7 +130,7 @@ class NegativeBinomial(Family):
 
     def log_saturated(self, y):
         r, positive = self.r, jnp.where(y > 0, y, 1)
-        error = special.stirling_error(positive + r) - special.stirling_error(r) - special.stirling_error(positive)
+        error = stirling_error(positive + r) - stirling_error(r) - stirling_error(positive)
         # log(y / (y + r)) from the eta that fits y.
         spread = special.LOG_2PI + jnp.log(r) + self.natural(positive)
         return jnp.where(y > 0, -jnp.log1p(positive / r) + error - spread / 2, 0)

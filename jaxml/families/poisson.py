@@ -10,6 +10,7 @@ from jaxml import special
 from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
+from jaxml.loggamma import stirling_error
 
 
 @family
@@ -53,7 +54,7 @@ class Poisson(Family):
 
     def log_saturated(self, y):
         positive = jnp.where(y > 0, y, 1)
-        return jnp.where(y > 0, -special.stirling_error(positive) - (special.LOG_2PI + jnp.log(positive)) / 2, 0)
+        return jnp.where(y > 0, -stirling_error(positive) - (special.LOG_2PI + jnp.log(positive)) / 2, 0)
 
     def natural_from_coordinate(self, u):
         return u
