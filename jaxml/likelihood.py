@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 
 from jaxml import links
 from jaxml.families.base import Family
-from jaxml.families.functions import log_prob, observations, refuse_where
+from jaxml.families.door import observations, refuse_where
+from jaxml.families.functions import log_prob
 from jaxml.links import Link, natural_parameter
 from jaxml.rows import first_where
 

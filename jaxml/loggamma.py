@@ -7,12 +7,13 @@ results, so that they keep their digits for any x, h > 0; derivatives are functi
 Source: Abramowitz & Stegun (1964), 6.1.41, 6.3.18, 6.4.11; Loader (2000), "Fast and accurate computation of binomial probabilities".
 """
 
+from collections.abc import Sequence
 from functools import partial
 from math import factorial
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from jaxml import special
@@ -32,8 +33,7 @@ def stirling_error(x: ArrayLike) -> Array:
     z = _shifted(jnp.where(small, x, 1))
     shift = jnp.sum((z + 0.5) * jnp.log1p(1 / z) - 1, axis=-1)
     big = jnp.where(small, x + _SHIFT, x)
-    s = 1 / (big * big)
-    series = (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s * (1 / 1188 - s * 691 / 360360))))) / big
+    series = _even_powers([b / (2 * j * (2 * j - 1)) for j, b in enumerate(_BERNOULLI, 1)], 1 / big) * big
     return jnp.where(small, shift + series, series)
 
 
@@ -60,7 +60,7 @@ def digamma_gap(x: ArrayLike) -> Array:
     """
     x = jnp.asarray(x)
     big = x + _SHIFT
-    series = sum(b / (2 * j) * lax.integer_pow(1 / big, 2 * j) for j, b in enumerate(_BERNOULLI, 1))
+    series = _even_powers([b / (2 * j) for j, b in enumerate(_BERNOULLI, 1)], 1 / big)
     return jnp.sum(special.log_gap(1 / _shifted(x)), axis=-1) + 0.5 / big + series
 
 
@@ -73,7 +73,7 @@ def _(primals, tangents):
 def _trigamma_excess(x: Array) -> Array:
     """``psi'(x) - 1/x``: ``sum_{k<16} 1 / (z^2 (z + 1))``, and its series at x + 16."""
     z, big = _shifted(x), x + _SHIFT
-    series = sum(b * lax.integer_pow(1 / big, 2 * j + 1) for j, b in enumerate(_BERNOULLI, 1))
+    series = _even_powers(_BERNOULLI, 1 / big) / big
     return jnp.sum(1 / z / z / (z + 1), axis=-1) + 0.5 / big / big + series
 
 
@@ -97,14 +97,23 @@ def polygamma_gap(n: int, x: Array, h: Array) -> Array:
 def _size(n: int, x: Array, h: ArrayLike) -> Array:
     """The absolute value of :func:`polygamma_gap`, that of :func:`polygamma` where h is infinite."""
     # z^-m - (z + h)^-m, free of cancellation.
-    fall = lambda z, h, m: lax.integer_pow(1 / z, m) * -jnp.expm1(-m * jnp.log1p(h / z))
+    fall = lambda z, h, m: (1 / z) ** m * -jnp.expm1(-m * jnp.log1p(h / z))
     big = x + _SHIFT
     near = factorial(n) * jnp.sum(fall(_shifted(x), jnp.asarray(h)[..., None], n + 1), axis=-1)
     lead = jnp.log1p(h / big) if n == 0 else factorial(n - 1) * fall(big, h, n)
-    rest = factorial(n) / 2 * fall(big, h, n + 1)
-    for j, b in enumerate(_BERNOULLI, 1):
-        rest += b * factorial(2 * j + n - 1) / factorial(2 * j) * fall(big, h, 2 * j + n)
-    return near + (lead + rest)
+    lead += factorial(n) / 2 * fall(big, h, n + 1)
+    even = range(2, 2 * len(_BERNOULLI) + 1, 2)
+    c = jnp.array([b * factorial(j + n - 1) / factorial(j) for b, j in zip(_BERNOULLI, even, strict=True)], x.dtype)
+    m = jnp.array([float(j + n) for j in even], x.dtype)
+    return near + (lead + jnp.sum(c * fall(big[..., None], jnp.asarray(h)[..., None], m), axis=-1))
+
+
+def _even_powers(coefficients: Sequence[float], t: Array) -> Array:
+    """c_1 t^2 + c_2 t^4 + ..."""
+    total = jnp.zeros_like(t)
+    for c in reversed(coefficients):
+        total = t * t * (c + total)
+    return total
 
 
 def _shifted(x: Array) -> Array:

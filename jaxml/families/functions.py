@@ -12,9 +12,8 @@ All functions take batches and broadcast; families with trials (Binomial, Multin
 Source: Barndorff-Nielsen (1978), *Information and Exponential Families*; McCullagh & Nelder (1989), chapter 2.
 """
 
-from collections.abc import Callable
-from functools import partial, wraps
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,24 +23,23 @@ from jax.typing import ArrayLike
 
 from jaxml import special
 from jaxml.families.base import Family
+from jaxml.families.door import (
+    compiled,
+    floating,
+    holds_nan,
+    in_dtype_of_eta,
+    nan_outside,
+    observations,
+    refuse_where,
+    without_idle_rows,
+)
+from jaxml.records import record
 from jaxml.special import with_derivative_of
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(12)[0] + 1) / 2, np.polynomial.legendre.leggauss(12)[1] / 2
 
 
-def _compiled(function: Callable[..., Array]) -> Callable[..., Array]:
-    """One program per family and shapes, so that an eager call is one dispatch; lists go in as arrays."""
-    program = jax.jit(function)
-
-    @wraps(function)
-    def entry(family: Family, *args: Any, **options: Any) -> Array:
-        plain = lambda x: np.asarray(x) if isinstance(x, list) else x
-        return program(family, *map(plain, args), **{name: plain(x) for name, x in options.items()})
-
-    return entry
-
-
-@_compiled
+@compiled
 def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
     """log p(y; eta), log b included.
 
@@ -65,9 +63,9 @@ def log_prob(family: Family, eta: ArrayLike, y: Any) -> Array:
 
     Source: notes 5.1; McCullagh & Nelder (1989), section 2.2.
     """
-    family, eta, y = _door(family, eta, observations(family, y))
+    family, eta, y = in_dtype_of_eta(family, eta, observations(family, y))
     value = jnp.where(family.support(y), log_density(family, eta, y), -jnp.inf)
-    return jnp.where(_unknown(family, eta, y), jnp.nan, value)
+    return jnp.where(holds_nan(family, eta, y), jnp.nan, value)
 
 
 def log_density(family: Family, eta: Array, y: Any) -> Array:
@@ -91,7 +89,7 @@ def log_density(family: Family, eta: Array, y: Any) -> Array:
     return with_derivative_of(_direct_log_prob, value, family, eta, y)
 
 
-@_compiled
+@compiled
 def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """E[T(Y)] = grad a(eta), times the number of trials.
 
@@ -115,12 +113,12 @@ def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
     Source: notes 5.4; Wainwright & Jordan (2008), section 3.5.
     """
-    family, eta, trials = _door(family, eta, trials)
+    family, eta, trials = in_dtype_of_eta(family, eta, trials)
     extra = 0 if family.natural_size is None else 1
-    return _inside(family, eta, _scale(family, trials, extra) * _gradient(family, eta), extra)
+    return nan_outside(family, eta, _scale(family, trials, extra) * _gradient(family, eta), extra)
 
 
-@_compiled
+@compiled
 def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """Var[T(Y)] = phi hessian a(eta), times the number of trials.
 
@@ -143,12 +141,12 @@ def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
     Source: notes 5.5; McCullagh & Nelder (1989), section 2.2.2.
     """
-    family, eta, trials = _door(family, eta, trials)
+    family, eta, trials = in_dtype_of_eta(family, eta, trials)
     extra = 0 if family.natural_size is None else 2
-    return _inside(family, eta, family.dispersion * _scale(family, trials, extra) * hessian(family, eta), extra)
+    return nan_outside(family, eta, family.dispersion * _scale(family, trials, extra) * hessian(family, eta), extra)
 
 
-@_compiled
+@compiled
 def fisher(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """Fisher information about eta in one observation, hessian a(eta) / phi, times the number of trials.
 
@@ -170,12 +168,12 @@ def fisher(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
     Source: notes 5.5; Barndorff-Nielsen (1978), chapter 8.
     """
-    family, eta, trials = _door(family, eta, trials)
+    family, eta, trials = in_dtype_of_eta(family, eta, trials)
     extra = 0 if family.natural_size is None else 2
-    return _inside(family, eta, _scale(family, trials, extra) * hessian(family, eta) / family.dispersion, extra)
+    return nan_outside(family, eta, _scale(family, trials, extra) * hessian(family, eta) / family.dispersion, extra)
 
 
-@_compiled
+@compiled
 def hessian(family: Family, eta: ArrayLike) -> Array:
     """The second derivative of a at eta, per trial: variance and information at dispersion 1.
 
@@ -195,13 +193,13 @@ def hessian(family: Family, eta: ArrayLike) -> Array:
 
     Source: notes 5.5.
     """
-    family, eta, _ = _door(family, eta)
+    family, eta, _ = in_dtype_of_eta(family, eta)
     if family.natural_size is None:
         return jax.jvp(lambda e: _gradient(family, e), (eta,), (jnp.ones_like(eta),))[1]
     return jnp.vectorize(jax.hessian(family.log_partition), signature="(k)->(k,k)")(eta)
 
 
-@_compiled
+@compiled
 def natural(family: Family, mean: ArrayLike) -> Array:
     """The natural parameter whose mean (per trial) is given: the inverse of grad a.
 
@@ -225,7 +223,7 @@ def natural(family: Family, mean: ArrayLike) -> Array:
 
     Source: Wainwright & Jordan (2008), sections 3.5 and 3.6.
     """
-    family, mean, _ = _door(family, mean)
+    family, mean, _ = in_dtype_of_eta(family, mean)
     eta = family.natural(mean) if _defines(family, "natural") else _natural_by_newton(family, mean)
     if family.natural_size is not None:
         return eta
@@ -233,7 +231,7 @@ def natural(family: Family, mean: ArrayLike) -> Array:
     return jnp.where((mean >= low) & (mean <= high), eta, jnp.nan)
 
 
-@_compiled
+@compiled
 def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
     """Unscaled deviance of each observation, ``2 phi [log p(y; saturated) - log p(y; eta)]``; exact near the fit.
 
@@ -263,14 +261,14 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
             f"{type(family).__name__} has no deviance: with a parameter vector of its own for each observation its likelihood is"
             " unbounded. Compare models by log-likelihood instead."
         )
-    family, eta, y = _door(family, eta, observations(family, y))
+    family, eta, y = in_dtype_of_eta(family, eta, observations(family, y))
     start, conjugate = _saturated(family, eta, y)
     half = _bregman(family, start, eta, conjugate + family.loss(eta, y), family.trials(y))
     value = with_derivative_of(_direct_deviance, 2 * half, family, eta, y)
-    return jnp.where(family.hull(y) & ~_unknown(family, eta, y), value, jnp.nan)
+    return jnp.where(family.hull(y) & ~holds_nan(family, eta, y), value, jnp.nan)
 
 
-@_compiled
+@compiled
 def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
     """KL(p || q) = E_p[log p(Y) - log q(Y)] between two members with natural parameters p and q, in nats.
 
@@ -293,17 +291,17 @@ def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = N
 
     Source: Bishop (2006), section 1.6.1; as a Bregman divergence of a, see the module.
     """
-    family, p, trials = _door(family, p, trials)
+    family, p, trials = in_dtype_of_eta(family, p, trials)
     q = jnp.asarray(q, p.dtype)
     if _defines(family, "divergence"):
         value = family.divergence(p, q)
     else:
         value = _bregman(family, p, q, _direct_divergence(family, p, q), 1)
     value = with_derivative_of(_direct_divergence, value, family, p, q) / family.dispersion
-    return _inside(family, p, _scale(family, trials, 0) * value)
+    return nan_outside(family, p, _scale(family, trials, 0) * value)
 
 
-@_compiled
+@compiled
 def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """-E[log p(Y; eta)], in nats.
 
@@ -326,15 +324,15 @@ def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
     Source: Wainwright & Jordan (2008), section 3.6.
     """
-    family, eta, trials = _door(family, eta, trials)
+    family, eta, trials = in_dtype_of_eta(family, eta, trials)
     m = _scale(family, trials, 0)
     if _defines(family, "entropy"):
-        return _inside(family, eta, family.entropy(eta, trials))
+        return nan_outside(family, eta, family.entropy(eta, trials))
     linear = m * (family.log_partition(eta) - family.inner(eta, _gradient(family, eta))) / family.dispersion
-    return _inside(family, eta, linear - family.expected_log_base(eta, trials))
+    return nan_outside(family, eta, linear - family.expected_log_base(eta, trials))
 
 
-@_compiled
+@compiled
 def cross_entropy(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = None) -> Array:
     """-E_p[log q(Y)] = entropy(p) + KL(p || q), in nats.
 
@@ -387,10 +385,10 @@ def sample(family: Family, eta: ArrayLike, key: Array, shape: tuple[int, ...] = 
     """
     if not isinstance(shape, tuple):
         raise TypeError(f"shape must be a tuple of ints, got {shape!r}")
-    family, eta, trials = _door(family, eta, trials)
+    family, eta, trials = in_dtype_of_eta(family, eta, trials)
     _scale(family, trials, 0)
     draws = _sample(family, key, eta, shape, trials)
-    return draws if family.labels else _inside(family, eta, draws, family.observation_ndim)
+    return draws if family.labels else nan_outside(family, eta, draws, family.observation_ndim)
 
 
 def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
@@ -420,14 +418,14 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
     Source: notes 1.5; Wainwright & Jordan (2008), section 3.6; Bishop (2006), section 2.4.1.
     """
     y = observations(family, y)
-    t = _floating(family.statistic(y))
+    t = floating(family.statistic(y))
     if not t.ndim or not t.shape[0]:
         raise ValueError("y must have at least one observation along its first dimension")
-    family, t, w = _door(family, t, jnp.ones(t.shape[0]) if weights is None else weights)
+    family, t, w = in_dtype_of_eta(family, t, jnp.ones(t.shape[0]) if weights is None else weights)
     if w.shape != t.shape[:1]:
         raise ValueError(f"weights must have shape {t.shape[:1]}, one per observation, got {w.shape}")
     refuse_where("weights", w, w < 0, "is negative")
-    y = _without_idle_rows(y, t, w)
+    y = without_idle_rows(y, t, w)
     refuse_where("y", y, ~family.hull(y) & (w > 0), f"is outside the support of {family}")
     t, m = jnp.asarray(family.statistic(y), t.dtype), family.trials(y)
     w = w / jnp.sum(w)
@@ -436,67 +434,7 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
     return natural(family, jnp.tensordot(w, t, 1) / jnp.sum(w * m))
 
 
-# -- helpers ---------------------------------------------------------------------------------------------------------
-def refuse_where(name: str, values: Any, bad: Array, what: str) -> None:
-    """Raise ValueError with place and value of the first bad entry, where it can be read: not inside jit."""
-    if isinstance(bad, jax.core.Tracer) or not bool(jnp.any(bad)):
-        return
-    i = int(jnp.argmax(bad))
-    shown = [np.asarray(leaf)[i].tolist() for leaf in jax.tree.leaves(values)]
-    raise ValueError(f"{name}[{i}] = {shown[0] if len(shown) == 1 else tuple(shown)} {what}")
-
-
-def observations(family: Family, y: Any) -> Any:
-    """Lists as arrays; a list of two is a pair only for families whose observations are pairs."""
-    pair = family.has_trials and family.natural_size is None
-    if isinstance(y, dict):
-        return jax.tree.map(jnp.asarray, y)
-    return tuple(map(jnp.asarray, y)) if pair and isinstance(y, tuple | list) else jnp.asarray(y)
-
-
-def _inside(family: Family, eta: Array, value: Array, extra: int = 0) -> Array:
-    """The value, which has `extra` axes behind those of the batch, NaN where eta is outside the natural domain."""
-    if family.natural_size is None:
-        low, high = family.natural_bounds
-        ok = (eta >= low) & (eta <= high)
-    else:
-        ok = family.log_partition(eta) < jnp.inf
-    return jnp.where(ok[(...,) + (None,) * extra], value, jnp.nan)
-
-
-def _unknown(family: Family, eta: Array, y: Any) -> Array:
-    """Whether eta or the observation holds NaN."""
-    gone = jnp.isnan(eta) if family.natural_size is None else jnp.any(jnp.isnan(eta), axis=-1)
-    for leaf in jax.tree.leaves(y):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            nan = jnp.isnan(leaf)
-            gone = gone | (jnp.any(nan, axis=-1) if family.observation_ndim else nan)
-    return gone
-
-
-def _floating(x: ArrayLike) -> Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
-
-
-def _door(family: Family, eta: ArrayLike, data: Any = None) -> tuple[Family, Array, Any]:
-    """Everything in the dtype of eta, so that no integer, NumPy scalar or float64 datum changes the precision; labels stay."""
-    eta = _floating(eta)
-    k = family.natural_size
-    if k is not None and eta.shape[-1:] != (k,):
-        raise ValueError(f"{family} takes arrays of shape (..., {k}), got {eta.shape}")
-    cast = lambda leaf: jnp.asarray(leaf) if family.labels else jnp.asarray(leaf, eta.dtype)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, eta.dtype), family), eta, jax.tree.map(cast, data)
-
-
-def _without_idle_rows(y: Any, t: Array, w: Array) -> Any:
-    """Rows of weight 0 that hold or give something not finite, replaced by a row that counts."""
-    fine = [jnp.all(jnp.isfinite(a.reshape(len(a), -1)), axis=1) for a in (t, *jax.tree.leaves(y))]
-    idle = (w == 0) & ~jnp.all(jnp.stack(fine), axis=0)
-    first = jnp.argmax(w != 0)
-    return jax.tree.map(lambda v: jnp.where(idle.reshape((-1,) + (1,) * (v.ndim - 1)), v[first], v), y)
-
-
+# -- the mathematics behind ------------------------------------------------------------------------------------------
 @partial(jax.jit, static_argnames="shape")  # rejection loops would be compiled anew by each eager call
 def _sample(family: Family, key: Array, eta: Array, shape: tuple[int, ...], trials: Any) -> Any:
     return family.sample(key, eta, shape, trials)
@@ -574,21 +512,50 @@ def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Ar
 
 
 def _natural_by_newton(family: Family, mean: Array) -> Array:
-    from jaxml import optimize  # deferred: only families without a closed form need a solver
+    from jaxml.optimize import Newton, driver  # deferred: only families without a closed form need a solver
+    from jaxml.optimize.implicit import attach
+
+    k = 1 if family.natural_size is None else family.natural_size
+    slope = lambda eta, data: jnp.reshape(_gradient(data[0], eta.reshape(data[1].shape)) - data[1], k)
+    curvature = lambda eta, data: jnp.reshape(hessian(data[0], eta.reshape(data[1].shape)), (k, k))
 
     def one(t: Array) -> Array:
-        start = jax.lax.stop_gradient(family.to_unconstrained(_start(family, t)))
-        eta = family.from_unconstrained(optimize.newton(_mismatch, start, family, t).params)
-        gap = jnp.abs(_gradient(family, eta) - t)  # a mean out of range, or on its boundary
-        return jnp.where(jnp.all(gap <= 1e-3 * (1e-3 + jnp.abs(t))), eta, jnp.nan)
+        still = jax.lax.stop_gradient((family, t))
+        start = still[0].to_unconstrained(_start(*still))
+        tol = 1e-8 if t.dtype.itemsize >= 8 else 1e-4
+        z = driver.minimize(_Mismatch(*still), start, Newton(reuse=False), tol=tol)[0].params
+        eta = still[0].from_unconstrained(z)
+        gap = jnp.abs(_gradient(still[0], eta) - still[1])  # a mean out of range, or on its boundary
+        eta = jnp.where(jnp.all(gap <= 1e-3 * (1e-3 + jnp.abs(still[1]))), eta, jnp.nan)
+        return attach(slope, curvature, eta.reshape(k), (family, t)).reshape(t.shape)
 
     return jnp.vectorize(one, signature="()->()" if family.natural_size is None else "(k)->(k)")(mean)
 
 
-def _mismatch(z: Array, family: Family, t: Array) -> Array:
-    """a(eta) - <eta, t>, smallest where grad a(eta) = t."""
-    eta = family.from_unconstrained(z)
-    return family.log_partition(eta) - family.inner(eta, t)
+@record
+class _Mismatch:
+    """a(eta) - <eta, t>, smallest where grad a(eta) = t, over the unconstrained coordinates z of eta.
+
+    Its curvature leaves out the second derivative of eta(z), which counts for nothing at the minimum; what is left is positive
+    definite, so that Newton's method needs no substitute for it.
+    """
+
+    family: Family
+    t: Array
+    stages: ClassVar[int] = 1
+    plain: ClassVar[bool] = True
+
+    def evaluate(self, z: Array, curvature: Any, stage: Any) -> Any:
+        """See :class:`jaxml.optimize.Objective`."""
+        from jaxml.optimize import Evaluation
+
+        k = z.size
+        eta, turn = self.family.from_unconstrained(z), jax.jacfwd(self.family.from_unconstrained)(z).reshape(k, k)
+        value = self.family.log_partition(eta) - self.family.inner(eta, self.t)
+        slope = (_gradient(self.family, eta) - self.t).reshape(k)
+        return Evaluation(
+            value, (slope @ turn).reshape(z.shape), turn.T @ hessian(self.family, eta).reshape(k, k) @ turn
+        )
 
 
 def _start(family: Family, t: Array) -> Array:

@@ -26,6 +26,7 @@ from jaxml.glm.start import starting_point
 from jaxml.glm.survey import Survey
 from jaxml.links import Link
 from jaxml.optimize import LBFGS, Newton, Result, Trace, driver
+from jaxml.optimize.driver import Curvature
 from jaxml.optimize.implicit import attach
 from jaxml.optimize.minimize import descend_in_batches, tolerance
 from jaxml.optimize.newton import inverse_root
@@ -38,7 +39,7 @@ from jaxml.status import Status
 _DENSE = 1000  # parameters up to which a first-order solver's end point is judged by the whole Hessian
 
 
-@partial(jax.jit, static_argnames=("link", "weight_kind", "block", "hull", "full_rank", "trace"))
+@partial(jax.jit, static_argnames=("link", "weight_kind", "block", "hull", "plain", "trace"))
 def compiled_fit(
     family: Family,
     rows: Rows,
@@ -51,10 +52,15 @@ def compiled_fit(
     weight_kind: str,
     block: int | None,
     hull: bool,
-    full_rank: bool,
+    plain: bool,
     trace: bool,
 ) -> Fit:
-    """Everything of :func:`jaxml.glm.fit` that runs on the device; the arguments have been read, cast and surveyed."""
+    """Everything of :func:`jaxml.glm.fit` that runs on the device; the arguments have been read, cast and surveyed.
+
+    With ``plain``, for Newton's method and a design known to have full rank, the program has no part for what most fits never
+    meet: a Hessian that Cholesky cannot factor, and the certificate of separation. It compiles in half the time. Where one of
+    them is called for the search stops, the status is :data:`jaxml.optimize.driver.UNDECIDED`, and the full program must be run.
+    """
     intercept = l2.bias is not None
     frozen, still = lax.stop_gradient((family, rows, l2)), lax.stop_gradient(facts)
     # A penalty on the bias means the user's bias, not that of centred columns and offsets.
@@ -72,9 +78,9 @@ def compiled_fit(
 
     def search(objective: GLMObjective, start: Linear, solver: Any, unit: Array) -> tuple[Result, driver.Point, Rank]:
         table = penalty_table(family, objective.l2)
-        rank = design_rank(objective.rows, objective.center, table, intercept, full_rank)
+        rank = design_rank(objective.rows, objective.center, table, intercept, plain)
         flat = flat_directions(rank.null, objective.l2, family)
-        objective = replace(objective, flat=flat, precise=not full_rank or objective.rows.weights is not None)
+        objective = replace(objective, flat=flat, precise=not plain, plain=plain)
         return *_solve(objective, start, solver, unit, trace), rank
 
     result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit)
@@ -231,7 +237,7 @@ def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tu
         ev = objective.evaluate(unravel(x), True, jnp.zeros((), jnp.int32))
         g = ravel_pytree(ev.gradient)[0]
         better = (lambda: objective.root(unravel(x), ev.hessian)) if objective.precise else None
-        step, decrement = inverse_root(ev.hessian, ev.scoring, g, better).step(g)
+        step, decrement = inverse_root(Curvature(trips == 0, ev.hessian, ev.scoring, better=better), g).step(g)
         more = refine & (decrement > tol) & (decrement < 1) & (trips < 3)
         return driver.Point(x, ev.value, g), step, decrement, trips + 1, more
 

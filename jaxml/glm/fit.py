@@ -19,6 +19,7 @@ from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
 from jaxml.glm.survey import survey
 from jaxml.optimize import Newton
+from jaxml.optimize.driver import UNDECIDED
 from jaxml.optimize.minimize import prepared
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
@@ -93,17 +94,20 @@ def fit(
     facts = survey(family, rows, check or "support", block, intercept)
     if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
         check_values(family, rows, check)
-    # Read on the host where it can be: most designs have full rank, and a program that need not factor X compiles faster.
-    full_rank = check is not False and not isinstance(facts.full_rank, jax.core.Tracer) and bool(facts.full_rank)
     static = {
         "link": link,
         "weight_kind": weight_kind,
         "block": block,
         "hull": check == "hull",
-        "full_rank": full_rank,
         "trace": trace,
     }
-    result = compiled_fit(family, rows, l2, init, solver, facts, **static)
+    data = family, rows, l2, init, solver, facts
+    # Where the host may look at the facts and at the status, a program half the size does for most data.
+    eager = check and not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(data))
+    plain = bool(eager and isinstance(solver, Newton) and facts.full_rank)
+    result = compiled_fit(*data, plain=plain, **static)
+    if plain and result.status == UNDECIDED:
+        result = compiled_fit(*data, plain=False, **static)
     if check and not isinstance(result.status, jax.core.Tracer):
         said = remarks(result, rows) if result.status == Status.BOUNDARY or not link.known else []
         if said or result.status != Status.CONVERGED:

@@ -16,11 +16,10 @@ import jax.numpy as jnp
 from jaxml import families
 from jaxml.dtypes import as_array
 from jaxml.glm.checks import read_rows
+from jaxml.glm.design import Design, matmul
 from jaxml.glm.fit import fit
-from jaxml.glm.objective import with_ones
 from jaxml.glm.result import Fit
 from jaxml.predictors import Linear
-from jaxml.rows import Rows
 
 
 def linear_regression(X: Any, y: Any, **options: Any) -> Fit:
@@ -163,9 +162,8 @@ def normal_equation(X: Any, y: Any, *, intercept: bool = True) -> Linear:
     Source: notes 3.4; Bishop (2006), section 3.1.1.
     """
     rows = read_rows(families.Normal(), X, y, None, None)
-    a = _with_ones(rows, intercept)
-    gram = jnp.matmul(a.T, a, precision="highest")
-    theta = jax.scipy.linalg.solve(gram, jnp.matmul(rows.y, a, precision="highest"), assume_a="pos")
+    a = Design(rows.X, intercept).dense()
+    theta = jax.scipy.linalg.solve(matmul(a.T, a), matmul(rows.y, a), assume_a="pos")
     return _split(theta, intercept)
 
 
@@ -195,17 +193,13 @@ def least_squares(X: Any, y: Any, *, intercept: bool = True) -> Linear:
     Source: Golub & Van Loan (2013), *Matrix Computations*, section 5.3.
     """
     rows = read_rows(families.Normal(), X, y, None, None)
-    a = _with_ones(rows, intercept)
+    a = Design(rows.X, intercept).dense()
     if a.shape[0] < a.shape[1]:
         raise ValueError(
             f"X has {a.shape[0]} rows for {a.shape[1]} coefficients; use linear_regression, of minimum norm"
         )
     q, r = jnp.linalg.qr(a)
-    return _split(jax.scipy.linalg.solve_triangular(r, rows.y @ q), intercept)
-
-
-def _with_ones(rows: Rows, intercept: bool) -> jax.Array:
-    return with_ones(rows.X) if intercept else rows.X
+    return _split(jax.scipy.linalg.solve_triangular(r, matmul(rows.y, q)), intercept)
 
 
 def _split(theta: jax.Array, intercept: bool) -> Linear:

@@ -8,7 +8,6 @@ column. Rows go through in blocks that fit into the cache. The columns are centr
 changes nothing but the bias.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -18,16 +17,15 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
+from jaxml.glm.design import Design, matmul
 from jaxml.likelihood import row_loss
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.objective import Evaluation
-from jaxml.predictors import Linear
+from jaxml.predictors import Linear, linear
 from jaxml.records import record, static_field
 from jaxml.rows import Rows, column
 
 _SAMPLE_STRIDE = 10  # stage 0 visits every tenth block
-
-matmul = partial(jnp.matmul, precision="highest")
 
 
 @record
@@ -42,7 +40,8 @@ class GLMObjective:
         total: N, the sum of weights (times trials).
         scale: the objective is multiplied by this: 1, or 1/N for first-order solvers.
         flat: (p, p) projector on directions of the params that change nothing (see :func:`flat_directions`), or None.
-        precise: static; whether :meth:`root` is to be compiled in, for designs not known to be well conditioned.
+        precise: static; whether :meth:`root` is to be compiled in.
+        plain: static; see :func:`jaxml.glm.engine.compiled_fit`.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: static; start on a subsample of the blocks.
@@ -59,6 +58,7 @@ class GLMObjective:
     sample: bool = static_field(default=False)
     flat: Any = None
     precise: bool = static_field(default=False)
+    plain: bool = static_field(default=False)
 
     @property
     def stages(self) -> int:
@@ -77,8 +77,8 @@ class GLMObjective:
         squares = jax.tree.map(lambda p, a: jnp.sum(p * jnp.square(a)), self.l2, params)
         return self.total / 2 * sum(jax.tree.leaves(squares))
 
-    def linear(self, params: Linear) -> tuple[Array, Array]:
-        """The centred columns and the linear predictors of all rows, those of weight 0 made safe."""
+    def linear(self, params: Linear) -> tuple[Design, Array]:
+        """The design and the linear predictors of all rows, those of weight 0 made safe."""
         return _linear(self.rows.safe(), self.center, params)
 
     def _with_penalty(self, gram: Array) -> Array:
@@ -112,17 +112,16 @@ class GLMObjective:
 
     def gross_gradient(self, params: Linear) -> Linear:
         """sum_i w_i |x_i| (|m d a(eta)/dz| + |T d eta/dz|): what the gradient would be if nothing in it cancelled; scalar families."""
-        rows, (x, z) = self.rows.safe(), self.linear(params)
+        rows, (design, z) = self.rows.safe(), self.linear(params)
         eta, slope = jax.jvp(lambda z: natural_parameter(self.family, self.link, z), (z,), (jnp.ones_like(z),))
         mean = jax.jvp(self.family.log_partition, (eta,), (slope,))[1]
         terms = jnp.abs(self.family.trials(rows.y) * mean) + jnp.abs(self.family.statistic(rows.y) * slope)
-        terms = self.scale * _weigh(rows.weights, terms)
-        return Linear(matmul(terms, jnp.abs(x)), None if params.bias is None else jnp.sum(terms))
+        return design.size.transposed(self.scale * _weigh(rows.weights, terms))
 
     def on_edge(self, params: Linear, low: float, high: float) -> Array:
         """Whether some row lies within rounding of the end of the domain (low, high) of its linear predictor; scalar families."""
-        rows, (x, z) = self.rows.safe(), self.linear(params)
-        size = matmul(jnp.abs(x), jnp.abs(params.weight)) + (0 if params.bias is None else jnp.abs(params.bias))
+        rows, (design, z) = self.rows.safe(), self.linear(params)
+        size = linear(jax.tree.map(jnp.abs, params), design.size.x)
         size = size if rows.offset is None else size + jnp.abs(rows.offset)
         near = jnp.minimum(z - low, high - z) <= 16 * jnp.finfo(z.dtype).eps * size
         return jnp.any(near & rows.on)
@@ -201,18 +200,13 @@ def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | N
         return flat
     alike = jnp.max(table, axis=1) == jnp.min(table, axis=1)
     gauge = jnp.kron(jnp.diag(alike.astype(dtype)), jnp.full((k, k), 1 / k, dtype))
-    return gauge if flat is None else flat + gauge - jnp.matmul(flat, gauge, precision="highest")
+    return gauge if flat is None else flat + gauge - matmul(flat, gauge)
 
 
 def penalty_table(family: Family, l2: Linear) -> Array:
     """The penalties as (q, k): a row for each column of X and for the bias, a column for each output."""
     k = 1 if family.natural_size is None else family.natural_size
     return jnp.concatenate([jnp.reshape(p, (-1, k)) for p in jax.tree.leaves(l2)])
-
-
-def with_ones(x: Array) -> Array:
-    """[x, 1]."""
-    return jnp.append(x, jnp.ones((len(x), 1), x.dtype), axis=1)
 
 
 def _spare(rows: Rows) -> Rows | None:
@@ -234,11 +228,11 @@ def _masked(rows: Rows, mask: Array | None, spare: Rows | None) -> tuple[Rows, A
     return rows, weights
 
 
-def _linear(rows: Rows, center: Array, params: Linear) -> tuple[Array, Array]:
-    x = rows.X if params.bias is None else rows.X - center
-    z = matmul(x, params.weight)
-    z = z if params.bias is None else z + params.bias
-    return x, z if rows.offset is None else z + rows.offset
+def _linear(rows: Rows, center: Array, params: Linear) -> tuple[Design, Array]:
+    intercept = params.bias is not None
+    design = Design(rows.X - center if intercept else rows.X, intercept)
+    z = linear(params, design.x)
+    return design, z if rows.offset is None else z + rows.offset
 
 
 def _weigh(weights: Array | None, values: Array) -> Array:
@@ -258,16 +252,12 @@ def _block_sums(
 ) -> Any:
     """Sums over one block: value, gradient (Linear) and the Grams X' W X, one or two (see `_curvatures`)."""
     rows, weights = _masked(rows, mask, spare)
-    x, z = _linear(rows, o.center, params)
+    design, z = _linear(rows, o.center, params)
     value, slope = _value_and_slope(o.family, o.link, z, rows.y)
-    slope = _weigh(weights, slope)
-    weight = matmul(slope.T, x).T  # not x.T @ slope, which is slow on CPUs
-    gradient = Linear(weight, None if params.bias is None else jnp.sum(slope, axis=0))
+    gradient = design.transposed(_weigh(weights, slope))
 
     def grams() -> tuple[Array, ...]:
-        return tuple(
-            _gram(x, _weigh(weights, w), params.bias is not None) for w in _curvatures(o.family, o.link, z, rows.y)
-        )
+        return tuple(design.gram(_weigh(weights, w)) for w in _curvatures(o.family, o.link, z, rows.y))
 
     def nothing() -> tuple[Array, ...]:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(grams))
@@ -303,29 +293,11 @@ def _curvatures(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, ..
 def _weighted_design(o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear) -> Array:
     """W^1/2 [X - c, 1] with W the expected curvature of each row: (n, p), or (n k, p) in the order of ravel(Linear)."""
     rows, weights = _masked(rows, mask, spare)
-    x, z = _linear(rows, o.center, params)
-    x = x if params.bias is None else with_ones(x)
+    design, z = _linear(rows, o.center, params)
+    x = design.dense()
     w = _weigh(weights, _curvatures(o.family, o.link, z, rows.y)[-1])
     if w.ndim == 1:
         return jnp.sqrt(jnp.maximum(w, 0))[:, None] * x
     values, vectors = jnp.linalg.eigh(w)
     half = jnp.sqrt(jnp.maximum(values, 0))[:, :, None] * jnp.swapaxes(vectors, 1, 2)
     return (half[:, :, None, :] * x[:, None, :, None]).reshape(-1, x.shape[1] * w.shape[-1])
-
-
-def _gram(x: Array, w: Array, intercept: bool) -> Array:
-    """[X, 1]' W [X, 1] in the order of ravel(Linear): (d k + k, d k + k); the ones are never stored."""
-    if w.ndim == 1:
-        xw = x * w[:, None]
-        core = matmul(xw.T, x)
-        if not intercept:
-            return core
-        side = jnp.sum(xw, axis=0)
-        return jnp.block([[core, side[:, None]], [side[None, :], jnp.sum(w)[None, None]]])
-    d, k = x.shape[1], w.shape[-1]
-    one = lambda row: matmul(x.T, (x[:, :, None] * row[:, None, :]).reshape(len(x), d * k))
-    core = lax.map(one, w.transpose(1, 0, 2)).reshape(k, d, d * k).transpose(1, 0, 2).reshape(d * k, d * k)
-    if not intercept:
-        return core
-    side = matmul(x.T, w.reshape(-1, k * k)).reshape(d * k, k)
-    return jnp.block([[core, side], [side.T, jnp.sum(w, axis=0)]])

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxml.glm.design import matmul
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
 
@@ -40,7 +41,7 @@ def surely_full_rank(rows: Rows, center: Array, intercept: bool) -> Array:
     x, on = rows.X[:: max(1, n // max(20 * p, 1000))], rows.on[:: max(1, n // max(20 * p, 1000))]
     x = _centred(jnp.where(on[:, None], x, 0), on, center, intercept)
     x = x * _power_of_two(jnp.linalg.norm(x, axis=0))
-    pivots = jnp.diagonal(jnp.linalg.cholesky(jnp.matmul(x.T, x, precision="highest"))) ** 2
+    pivots = jnp.diagonal(jnp.linalg.cholesky(matmul(x.T, x))) ** 2
     return jnp.all(pivots > 1e4 * d * jnp.finfo(x.dtype).eps) & (jnp.sum(on) >= p)
 
 
@@ -81,10 +82,10 @@ def minimum_norm(rank: Rank, params: Linear) -> Linear:
 def _unpenalised(null: Array, penalties: Array) -> Array:
     """The projector on the directions of a null space, given as a projector, along which no penalty rises."""
     largest = jnp.max(penalties, initial=0)
-    risen = jnp.matmul(null * (penalties / jnp.where(largest > 0, largest, 1)), null, precision="highest")
+    risen = matmul(null * (penalties / jnp.where(largest > 0, largest, 1)), null)
     values, vectors = jnp.linalg.eigh(risen + jnp.eye(len(null), dtype=null.dtype) - null)
     free = jnp.where(values <= 16 * len(null) * jnp.finfo(null.dtype).eps, vectors, 0)
-    return jnp.where(largest > 0, jnp.matmul(free, free.T, precision="highest"), null)
+    return jnp.where(largest > 0, matmul(free, free.T), null)
 
 
 def _centred(x: Array, on: Array, center: Array, intercept: bool) -> Array:
@@ -153,5 +154,5 @@ def _projector(vectors: Array, used: Array) -> Array:
     """On the span of the `used` columns; the others are zero."""
     length = jnp.linalg.norm(vectors, axis=0)
     unit = vectors / jnp.where(length > 0, length, 1)
-    gram = jnp.matmul(unit.T, unit, precision="highest") + jnp.diag(jnp.where(used, 0, 1).astype(unit.dtype))
-    return jnp.matmul(unit, jax.scipy.linalg.solve(gram, unit.T, assume_a="pos"), precision="highest")
+    gram = matmul(unit.T, unit) + jnp.diag(jnp.where(used, 0, 1).astype(unit.dtype))
+    return matmul(unit, jax.scipy.linalg.solve(gram, unit.T, assume_a="pos"))

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from jaxml.glm.objective import GLMObjective, matmul, with_ones
+from jaxml.glm.design import matmul
+from jaxml.glm.objective import GLMObjective
 from jaxml.predictors import Linear
 
 
@@ -25,8 +26,7 @@ def runs_away(o: GLMObjective, params: Linear, step: Linear, extreme: Array) -> 
     Under quasi-complete separation some rows keep a finite predictor: those that the step moves by less than a fraction of the
     largest movement are taken as settled, and the step is projected on the null space of their x.
     """
-    rows = o.rows.safe()
-    x = rows.X if params.bias is None else with_ones(rows.X - o.center)
+    x, y = o.linear(params)[0].dense(), o.rows.safe().y
     moving, reached = (
         _stack(jax.tree.map(lambda p, a: jnp.where(p > 0, 0, a), o.l2, _seen(o, d))) for d in (step, params)
     )
@@ -35,7 +35,7 @@ def runs_away(o: GLMObjective, params: Linear, step: Linear, extreme: Array) -> 
         jnp.stack([moving, reached, bias, moving, moving, moving]),
         jnp.array([0, 0, 0, 1e-1, 1e-2, 1e-4], x.dtype),
     )
-    return jnp.any(lax.map(lambda c: _certifies(o, x, rows.y, *c), candidates))
+    return jnp.any(lax.map(lambda c: _certifies(o, x, y, *c), candidates))
 
 
 def _seen(o: GLMObjective, direction: Linear) -> Linear:

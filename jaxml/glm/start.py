@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 
 from jaxml import links
 from jaxml.families.base import Family
 from jaxml.families.functions import natural
-from jaxml.glm.objective import GLMObjective, matmul, with_ones
+from jaxml.glm.objective import GLMObjective
 from jaxml.glm.survey import Survey
 from jaxml.links import Link
 from jaxml.optimize import Newton, driver
@@ -119,15 +120,11 @@ class _Distance:
     stages: ClassVar[int] = 1
 
     def evaluate(self, params: Linear, curvature: Any, stage: Any) -> Evaluation:
-        x, z = self.objective.linear(params)
+        design, z = self.objective.linear(params)
         excess = jnp.maximum(z - self.high, 0) - jnp.maximum(self.low - z, 0)
-        on = (excess != 0) & self.objective.rows.on
-        excess = jnp.where(on, excess, 0)
-        a = jnp.where(on[:, None], x if params.bias is None else with_ones(x), 0)
-        gradient = matmul(excess, a)
-        d = x.shape[1]
-        split = Linear(gradient[:d], None if params.bias is None else gradient[d])
-        return Evaluation(jnp.sum(jnp.square(excess)) / 2, split, matmul(a.T, a))
+        excess = jnp.where(self.objective.rows.on, excess, 0)
+        gram = design.gram((excess != 0).astype(z.dtype))
+        return Evaluation(jnp.sum(jnp.square(excess)) / 2, design.transposed(excess), gram)
 
 
 def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear, low: float, high: float) -> Linear:
@@ -137,13 +134,11 @@ def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear,
     target = jnp.where(jnp.isfinite(target), target, level)
     # A margin of a tenth of the typical distance to the edge, so that the first steps have room.
     room = 0.1 * jnp.minimum(jnp.abs(level - low), jnp.abs(high - level))
-    x, z = objective.linear(zero)
+    design, z = objective.linear(zero)
     w = jnp.ones_like(z) if rows.weights is None else jnp.where(rows.on, rows.weights, 0)
-    a = x if zero.bias is None else with_ones(x)
-    a = a * jnp.sqrt(w)[:, None]
+    a = design.dense() * jnp.sqrt(w)[:, None]
     theta = jnp.linalg.lstsq(a, jnp.where(w > 0, target - z, 0) * jnp.sqrt(w))[0]
-    d = x.shape[1]
-    squares = Linear(theta[:d], None if zero.bias is None else theta[d])
+    squares = ravel_pytree(zero)[1](theta)
     distance = _Distance(objective, low + room, high - room)
     moved, _ = driver.minimize(distance, squares, Newton(max_steps=60, reuse=False), tol=0.0)
     return moved.params

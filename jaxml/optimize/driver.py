@@ -7,6 +7,7 @@ Acceptance is Armijo's rule. Once a decrease is too small to be seen in the valu
 along p smaller (Hager & Zhang 2005, "approximate Wolfe" condition), so that convergence does not stop at sqrt(eps).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -18,6 +19,7 @@ from jaxml.optimize.objective import Objective
 from jaxml.status import Status
 
 RUNNING = -1
+UNDECIDED = -2  # a plain objective met what only the full program can settle; see fit
 _MOST_HALVINGS = 45
 _SAMPLE_STEPS = 12  # most steps on the subsample (stage 0)
 _SAMPLE_TOLERANCE = 0.3  # of a standard error of the subsample, far below its own sampling error
@@ -63,6 +65,24 @@ class Point(NamedTuple):
     gradient: Array
 
 
+class Curvature(NamedTuple):
+    """What a second-order rule has to work with.
+
+    Attributes:
+        fresh: whether the matrices were computed at this point.
+        hessian: (p, p).
+        scoring: (p, p) or None.
+        substitutes: whether a root is sought by other means where that of the matrices fails (else it is NaN); static.
+        better: a way to the root with more digits than the Hessian has, and whether it worked; or None.
+    """
+
+    fresh: Array
+    hessian: Array
+    scoring: Array | None = None
+    substitutes: bool = True
+    better: Callable[[], tuple[Array, Array]] | None = None
+
+
 class Rule(Protocol):
     """What distinguishes one solver from another: how a direction follows from what has been evaluated."""
 
@@ -76,10 +96,9 @@ class Rule(Protocol):
         ...
 
     def direction(
-        self, memory: Any, previous: Point, point: Point, curvature: Any, first: Array
+        self, memory: Any, previous: Point, point: Point, curvature: "Curvature | None", first: Array
     ) -> tuple[Array, Array, Any]:
-        """Direction, decrement and new memory at an accepted point; ``curvature`` is None or (fresh, hessian,
-        scoring, better), see :func:`jaxml.optimize.newton.inverse_root`."""
+        """Direction, decrement and new memory at an accepted point."""
         ...
 
 
@@ -192,9 +211,10 @@ class _Descent(NamedTuple):
         finite = jnp.isfinite(point.value) & jnp.all(jnp.isfinite(point.gradient))
         accept = finite & (s.first | _sufficient(s, point, eps)) if rule.line_search else finite
 
-        precise = getattr(self.objective, "precise", False)
-        root = (lambda: self.objective.root(self.unravel(x), ev.hessian)) if precise else None
-        curvature = (s.fresh, ev.hessian, ev.scoring, root) if rule.curvature else None
+        curvature = None
+        if rule.curvature:
+            root = (lambda: self.objective.root(self.unravel(x), ev.hessian)) if self.precise else None
+            curvature = Curvature(s.fresh, ev.hessian, ev.scoring, not self.plain, root)
         direction, decrement, memory = rule.direction(s.memory, s.point, point, curvature, s.first)
         # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
         no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
@@ -218,6 +238,16 @@ class _Descent(NamedTuple):
         )
 
     @property
+    def plain(self) -> bool:
+        """Whether what only hard problems need is left out of the program: where it is called for the search ends UNDECIDED."""
+        return getattr(self.objective, "plain", False)
+
+    @property
+    def precise(self) -> bool:
+        """Whether the objective offers a better root than that of its Hessian."""
+        return getattr(self.objective, "precise", False)
+
+    @property
     def floor(self) -> Any:
         """A rounding floor of the decrement above this is no convergence."""
         return self.tol * self.eps**-0.25
@@ -238,8 +268,8 @@ class _Descent(NamedTuple):
             exhausted, failed = ~t.accept, jnp.asarray(int(Status.NON_FINITE))
         cases = [
             (s.first & ~t.finite, outside),
-            (t.accept & ~t.usable, int(Status.NON_FINITE)),
-            (self._separated(s, t), int(Status.SEPARATED)),
+            (t.accept & ~t.usable, UNDECIDED if self.plain else int(Status.NON_FINITE)),
+            (self._separated(s, t), UNDECIDED if self.plain else int(Status.SEPARATED)),
             (exhausted, failed),
             (t.accept & t.converged, ended),
             (t.accept & (t.steps >= rule.max_steps), int(Status.STEP_LIMIT)),
@@ -254,6 +284,8 @@ class _Descent(NamedTuple):
         if self.rule.curvature:
             suspect |= t.converged & s.fresh & self.objective.faint(t.hessian)
         suspect &= t.accept & (s.stage == self.objective.stages - 1)
+        if self.plain:
+            return suspect
         # A loop of no or one trip: under vmap it runs only where some lane asks for it, as lax.cond would not.
         check = lambda _: (
             jnp.asarray(False),

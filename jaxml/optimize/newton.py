@@ -11,7 +11,6 @@ L-BFGS recursion, and the Hessian is computed again only where the convergence i
 Source: notes 2.3, 2.4; Nocedal & Wright (2006), *Numerical Optimization*, chapters 3 and 7.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
-from jaxml.optimize.driver import Point
+from jaxml.optimize.driver import Curvature, Point
 from jaxml.records import record, static_field
 
 _LEAST = 1e-2  # least share of a direction of negative curvature in the decrement
@@ -94,10 +93,10 @@ class Newton:
         self, memory: Any, previous: Point, point: Point, curvature: Any, first: Array
     ) -> tuple[Array, Array, Any]:
         """See :class:`jaxml.optimize.driver.Rule`."""
-        fresh, hessian, scoring, better = curvature
         if not self.reuse:
-            return *inverse_root(hessian, scoring, point.gradient, better).step(point.gradient), None
-        root = lax.cond(fresh, lambda: inverse_root(hessian, scoring, point.gradient, better), lambda: memory.root)
+            return *inverse_root(curvature, point.gradient).step(point.gradient), None
+        fresh = curvature.fresh
+        root = lax.cond(fresh, lambda: inverse_root(curvature, point.gradient), lambda: memory.root)
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
         pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
         direction = two_loop(pairs, -point.gradient, lambda q: root.factor @ (root.factor.T @ q - root.downhill))
@@ -105,17 +104,9 @@ class Newton:
         return direction, jnp.maximum(decrement, jnp.linalg.norm(root.downhill)), NewtonMemory(root, pairs)
 
 
-def inverse_root(
-    hessian: Array, scoring: Array | None, gradient: Array, better: Callable[[], tuple[Array, Array]] | None = None
-) -> Root:
-    """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module).
-
-    Args:
-        hessian: (p, p).
-        scoring: (p, p) or None.
-        gradient: (p,), at the same point.
-        better: a way to the root with more digits than the Hessian has, and whether it worked; tried where Cholesky fails.
-    """
+def inverse_root(curvature: Curvature, gradient: Array) -> Root:
+    """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module)."""
+    _, hessian, scoring, substitutes, better = curvature
     root, ok = _cholesky_root(hessian)
     if scoring is not None:
         other, other_ok = _cholesky_root(scoring)
@@ -123,6 +114,8 @@ def inverse_root(
         flat = jnp.linalg.norm(root.T @ gradient) > 3 * jnp.linalg.norm(other.T @ gradient)
         trusted = ok & ~(other_ok & flat)
         root, ok = jnp.where(trusted, root, other), trusted | other_ok
+    if not substitutes:
+        return Root(jnp.where(ok, root, jnp.nan), ok, jnp.zeros_like(gradient))
     first = hessian if scoring is None else scoring
 
     def substitute(_: Any) -> tuple[Root, Array]:
