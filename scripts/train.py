@@ -67,7 +67,7 @@ def _train(options: argparse.Namespace) -> int:
             return _no_model(folder, fitted, problem, options, load_seconds)
         sets = {"test": problem.test, "train": problem.train} if problem.test.n else {"train": problem.train}
         model = {which: evaluate(fitted.fit, problem, rows) for which, rows in sets.items()}
-        null = {which: evaluate(fitted.null, problem, fitted.null_rows(rows)) for which, rows in sets.items()}
+        null = {which: evaluate(fitted.null, problem, rows) for which, rows in sets.items()}
         scores = {which: compare(model[which], null[which], problem) for which in sets}
         # What took time to make is saved before anything is printed: a closed pipe must not lose it.
         save_model(folder / "model.npz", fitted.fit, problem, options)

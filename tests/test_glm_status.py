@@ -183,6 +183,15 @@ def test_non_finite_where_gradient_descent_diverges():
     assert int(fit.status) == Status.NON_FINITE
 
 
+def test_a_fit_whose_coefficients_are_lost_has_no_numbers():
+    X, y = np.array([[0.0], [9.0], [20.0]]), np.array([1.0, 2.0, 4.0])
+    with pytest.warns(ConvergenceWarning, match="non-finite"):
+        fit = glm.linear_regression(X, y, solver=optimize.SGD(learning_rate=1e3, epochs=300))
+    assert int(fit.status) == Status.NON_FINITE
+    for number in (*jax.tree.leaves(fit.params), fit.value, fit.log_likelihood, fit.dispersion, glm.predict(fit, X)):
+        assert not np.any(np.isfinite(number))
+
+
 @pytest.mark.parametrize("place", ["X", "y", "weights", "offset"])
 def test_non_finite_data_inside_jit_are_told_by_the_status(place):
     X, y = OVERLAPPING

@@ -84,7 +84,7 @@ def compiled_fit(
         return *_solve(objective, start, solver, unit, trace), rank
 
     result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit)
-    centred = jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, 0), minimum_norm(rank, result.params))
+    centred = minimum_norm(rank, result.params)
     value = lax.stop_gradient(result.value) / still.total
     params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link)
 

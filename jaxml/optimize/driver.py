@@ -307,7 +307,8 @@ class _Descent(NamedTuple):
         restart = advance | t.refresh
         keep = t.accept & t.usable
         choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)
-        point = choose(t.point, s.point)
+        # A start where the objective is not finite is an end as well, and its value and gradient are what there is to report.
+        point = jax.tree.map(lambda a, b: jnp.where(keep | s.first, a, b), t.point, s.point)
         fresh = jnp.asarray(True)
         if rule.reuse:
             fresh = jnp.where(advance, ~keep, t.refresh | (t.accept & t.slow)) | ~rule.reusable(t.memory)

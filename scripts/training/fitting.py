@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Te
 
 from jaxml import ConvergenceWarning, Status, glm, links, optimize
 from jaxml.data import DataError
+from jaxml.predictors import Linear
 from jaxml.rows import Rows
 from training.options import BATCH_SIZE, EPOCHS, FIRST_ORDER, STOCHASTIC, in_options
 from training.problem import Problem
@@ -45,10 +46,6 @@ class Fitted(NamedTuple):
         failed = Status(int(self.fit.status)) in (Status.NON_FINITE, Status.INFEASIBLE)
         return not failed and all(bool(np.isfinite(a).all()) for a in numbers)
 
-    def null_rows(self, rows: Rows) -> Rows:
-        """The rows as the model of an intercept alone wants them."""
-        return blank(rows, self.null.params.weight.shape[0])
-
 
 def fit_problem(problem: Problem, options: argparse.Namespace) -> Fitted:
     """Fit the model and, to compare it with, the model of an intercept alone."""
@@ -56,10 +53,8 @@ def fit_problem(problem: Problem, options: argparse.Namespace) -> Fitted:
     center, spread = column_scales(np.asarray(rows.X), rows.weights, options.intercept)
     if options.standardize:
         rows = rows._replace(X=(rows.X - center) / spread)
-    # The model of an intercept alone is fitted by the program that is compiled already, where that ends in a few steps.
-    same = options.solver == "newton" and options.intercept
     with _plain_errors(), _progress(options, _updates(options, rows.n)) as report:
-        null = None if same else _fit_null(problem, 1, {"link": options.link})
+        null = _fit_null(problem, options.link)
         rate = _first_rate(problem, rows, null, options)
         solver = _solver(options, rows.n, report)
         data, first = jax.tree.map(jnp.asarray, rows), 0.0
@@ -75,24 +70,18 @@ def fit_problem(problem: Problem, options: argparse.Namespace) -> Fitted:
             if rate is None or options.learning_rate or options.solver == "adam" or not _diverged(fit, null, options):
                 break
         second = _timed(run)[1] if first < _WORTH_REPEATING else None
-        if same:
-            null = _fit_null(problem, rows.X.shape[1], settings)
     if options.standardize:
         fit = dataclasses.replace(fit, params=in_data_units(fit.params, center, spread))
     times = {"first fit, with compilation": first} | ({} if second is None else {"second fit": second})
     return Fitted(fit, null, spread, times, rate)
 
 
-def _fit_null(problem: Problem, width: int, settings: dict[str, Any]) -> Any:
-    """The model of an intercept alone, with the offset and weights of the rows: a fit to columns of zeros."""
-    rows = blank(problem.train, width)
-    return glm.fit(problem.family, rows.X, rows.y, weights=rows.weights, offset=rows.offset, check=False, **settings)
-
-
-def blank(rows: Rows, width: int) -> Rows:
-    """The rows with columns of zeros."""
-    X: Any = np.zeros((rows.n, width), rows.X.dtype)
-    return rows._replace(X=X)
+def _fit_null(problem: Problem, link: Any) -> Any:
+    """The model of an intercept alone, with the offset and weights of the rows, as one of all columns with weights of 0."""
+    rows = problem.train
+    fit = glm.fit(problem.family, rows.X[:, :0], rows.y, weights=rows.weights, offset=rows.offset, link=link)
+    weight = jnp.zeros((rows.X.shape[1], *fit.params.bias.shape), fit.params.bias.dtype)
+    return dataclasses.replace(fit, params=Linear(weight, fit.params.bias))
 
 
 def column_scales(X: np.ndarray, weights: Any, intercept: bool) -> tuple[np.ndarray, np.ndarray]:

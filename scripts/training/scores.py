@@ -1,5 +1,6 @@
 """How good a fit is on rows, beside the model of an intercept alone."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +34,8 @@ class Evaluation(NamedTuple):
 def evaluate(fit: Any, problem: Problem, rows: Rows) -> Evaluation:
     """Compare the predictions of a fit with what was observed."""
     trials = _trials(problem, rows)
-    mean, log_likelihood, deviance = jax.device_get(_evaluate(fit, rows, trials))
+    plain = dataclasses.replace(fit, trace=None)  # one program for the model and the one to compare it with
+    mean, log_likelihood, deviance = jax.device_get(_evaluate(plain, rows, trials))
     pair = isinstance(rows.y, tuple)
     y = rows.y[0] / rows.y[1] if pair else rows.y
     total = None if deviance is None else float(np.sum(deviance * (1 if rows.weights is None else rows.weights)))
