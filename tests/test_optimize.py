@@ -261,7 +261,7 @@ def test_status(status, fun, start, solver):
     else:
         with pytest.warns(ConvergenceWarning, match=status.name.lower().replace("_", ".")):
             assert report(run) == status.message
-    if status is Status.INFEASIBLE or fun is square and np.isnan(start):
+    if status is Status.INFEASIBLE or (fun is square and np.isnan(start)):
         value, slope = jax.value_and_grad(fun)(jnp.asarray(start))
         assert_array_equal((run.value, run.gradient_norm), (value, jnp.abs(slope)))
     if fun is ravine:
