@@ -48,6 +48,31 @@ def _(primals, tangents):
 
 
 @jax.custom_jvp
+def reciprocal(x: Any) -> Array:
+    """``1 / x``, with the derivative ``-(1 / x)^2``: the square of a small x, which JAX's rule divides by, underflows."""
+    return 1 / jnp.asarray(x)
+
+
+@reciprocal.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    r = reciprocal(x)
+    return r, -r * r * dx
+
+
+@jax.custom_jvp
+def log(x: Any) -> Array:
+    """``log x``; its derivative is :func:`reciprocal`."""
+    return jnp.log(x)
+
+
+@log.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return log(x), reciprocal(x) * dx
+
+
+@jax.custom_jvp
 def bose(x: Any) -> Array:
     """``q(x) = 1 / (e^-x - 1)`` for x < 0, with ``q' = q (1 + q)``: sums of positive terms only."""
     return 1 / jnp.expm1(-x)

@@ -183,3 +183,11 @@ def test_draws_moments_and_divergences_of_a_batch_have_its_shape(family, eta):
     assert f.sample(family, eta, jax.random.key(0), (5, 2)).shape == (5, 2, 4) + (tail and f.sample(family, eta[0], jax.random.key(0)).shape)  # fmt: skip
     assert f.mean(family, eta).shape == (4, *tail) and f.variance(family, eta).shape == (4, *tail, *tail)
     assert f.kl_divergence(family, eta, eta[:1]).shape == f.entropy(family, eta).shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("family", "eta", "expected"),
+    [(f.Gamma(), -1e-19, 1e38), (f.Exponential(), -1.1e-19, 8.2644626e37), (f.InverseGaussian(), -1e-25, 1.118034e37)],
+)
+def test_variance_in_float32_is_finite_while_it_can_be(family, eta, expected):
+    np.testing.assert_allclose(f.variance(family, SINGLE(eta)), expected, rtol=1e-6)

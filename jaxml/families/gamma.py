@@ -32,7 +32,7 @@ class Exponential(Family):
 
     def log_partition(self, eta):
         inside = eta < 0
-        return jnp.where(inside, -jnp.log(-jnp.where(inside, eta, -1)), jnp.inf)
+        return jnp.where(inside, -special.log(-jnp.where(inside, eta, -1)), jnp.inf)
 
     def statistic(self, y):
         return y
