@@ -94,6 +94,7 @@ def test_boundary_of_a_log_binomial_model():
     assert np.allclose(fit.params.bias, -4 * fit.params.weight[0])  # the mean at x = 4 is 1, and both y there are
 
 
+@pytest.mark.slow
 def test_a_link_given_as_a_function_warns_where_it_saturates():
     X, y = np.array([[0], [1], [2], [3], [4], [50]], DTYPE), np.array([0, 0, 1, 0, 1, 1])
     with pytest.warns(ConvergenceWarning, match=r"'ndtr' goes through the mean, which saturates in 1 row \(.*row 5"):
@@ -323,6 +324,7 @@ def test_verdict_on_150_binary_designs_equals_the_linear_program():
     compare(verdicts("bernoulli", X, y, weights), np.array(expected))
 
 
+@pytest.mark.slow
 def test_verdict_on_60_poisson_designs_equals_the_linear_program():
     X, y, weights = binary_designs(1, 60, counts=4)
     expected = [
@@ -331,6 +333,7 @@ def test_verdict_on_60_poisson_designs_equals_the_linear_program():
     compare(verdicts("poisson", X, y, weights), np.array(expected))
 
 
+@pytest.mark.slow
 def test_verdict_on_60_designs_of_three_classes_equals_the_linear_program():
     X, y, weights = binary_designs(2, 60, counts=3)
 

@@ -120,7 +120,8 @@ def test_vmap_over_y_weights_and_l2_equals_a_loop():
 
 
 # -- derivatives of the coefficients ---------------------------------------------------------------------------------
-SMOOTH = ["normal-identity", "bernoulli-logit", "poisson-log", "gamma-log", "categorical"]
+ALIKE = [pytest.param(name, marks=pytest.mark.slow) for name in ("normal-identity", "poisson-log", "gamma-log")]
+SMOOTH = ["bernoulli-logit", "categorical", *ALIKE]
 
 
 def arguments(name):

@@ -33,6 +33,7 @@ def ended(fit, status):
 
 
 # -- the subsample that large fits start from ------------------------------------------------------------------------
+@pytest.mark.slow
 def test_large_fit_whose_first_rows_have_weight_zero_equals_the_rest():
     X, y = logistic(0, 30_000, 20)
     fit = glm.fit(families.Bernoulli(), X, y, weights=np.where(np.arange(30_000) < 4000, 0.0, 1.0))
@@ -53,6 +54,7 @@ def test_large_fit_does_not_depend_on_what_the_first_blocks_hold(order):
     assert_agree(fit.params.weight, plain.params.weight, "fit", 0.02)
 
 
+@pytest.mark.slow
 def test_blocks_without_a_row_that_counts_may_hold_nan():
     X, y = logistic(2, 20_000, 20)
     w = np.where(np.arange(20_000) < 9000, 1.0, 0.0)
@@ -95,6 +97,7 @@ def test_penalised_bias_with_more_columns_than_rows():
     assert_agree(glm.predict(glm.linear_regression(X, y, l2=Linear(0.1, 0.1)), X), a @ theta, "fit", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [families.Gamma(), families.InverseGaussian()], ids=["gamma", "inverse_gaussian"])
 def test_full_set_of_dummies_with_a_non_canonical_link_converges_as_fast_as_without_one_of_them(family):
     rng = np.random.default_rng(3)
@@ -165,6 +168,7 @@ def test_multivariate_normal_of_small_unit():
 COMPLETE = np.array([[-3.0], [-2.0], [-1.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 0, 1, 1, 1])
 
 
+@pytest.mark.slow
 def test_far_along_a_direction_of_separation_is_not_an_optimum():
     far = Linear(np.array([1000.0]), 0.0)
     ended(quiet(families.Bernoulli(), *COMPLETE, init=far), Status.SEPARATED)
@@ -222,6 +226,7 @@ def test_rows_without_trials_count_in_no_dispersion():
     assert np.isfinite(fit.dispersion)
 
 
+@pytest.mark.slow
 def test_value_has_the_derivative_of_the_minimum():
     X, y = logistic(6, 60, 2)
     value = lambda l2: glm.fit(families.Bernoulli(), X, y, l2=l2).value
@@ -276,6 +281,7 @@ def test_slow_steps_with_old_curvature_below_the_rounding_of_the_value_are_not_i
 
 
 # -- solvers without curvature ---------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_lbfgs_that_creeps_at_its_end_is_judged_by_the_newton_decrement():
     X, y = logistic(20, 2000, 12, lambda X: X @ np.diag(np.logspace(0, -1, 12)) + 0.5 * X[:, :1])
     fit = glm.fit(families.Bernoulli(), X, y, solver=optimize.LBFGS())

@@ -117,7 +117,12 @@ def test_every_family_is_in_the_list():
     assert set(TARGETS) == set(FAMILIES)
 
 
-@pytest.mark.parametrize("family", TARGETS)
+QUICK = ("bernoulli", "poisson", "categorical", "gamma")
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in TARGETS]
+)
 def test_every_family_fits_saves_and_predicts(run, table, family):
     features = ("--features", "x", "kind") if family == "multivariate-normal" else FEATURES
     code, out, err = run(table, "--family", family, *features, "--output", "out", "--target", *TARGETS[family])
@@ -143,10 +148,10 @@ def test_every_family_fits_saves_and_predicts(run, table, family):
 @pytest.mark.parametrize(
     "solver",
     [
-        ["lbfgs"],
-        ["gradient-descent", "--steps", "3000", "--learning-rate", "0.3"],
+        pytest.param(["lbfgs"], marks=pytest.mark.slow),
+        pytest.param(["gradient-descent", "--steps", "3000", "--learning-rate", "0.3"], marks=pytest.mark.slow),
         ["sgd", "--epochs", "60"],
-        ["adam", "--epochs", "60"],
+        pytest.param(["adam", "--epochs", "60"], marks=pytest.mark.slow),
         ["newton", "--standardize"],
     ],
     ids=lambda s: s[0],

@@ -94,7 +94,7 @@ def test_primitive_and_derivatives_against_mpmath(name, dtype):
 @dtypes
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_polygamma_and_its_differences_against_mpmath(n, dtype):
-    x, h = (a.ravel().astype(dtype) for a in np.meshgrid(LARGE_AND_SMALL, LARGE_AND_SMALL))
+    x, h = (a.ravel().astype(dtype) for a in np.meshgrid(LARGE_AND_SMALL[::3], LARGE_AND_SMALL[1::3]))
     exact = lambda v: mp.psi(n, mp.mpf(float(v)))
     gap = jax.jit(lambda x, h: loggamma.polygamma_gap(n, x, h))(x, h)
     want = [mp.psi(n, mp.mpf(float(a)) + mp.mpf(float(b))) - exact(a) for a, b in zip(x, h, strict=True)]
@@ -102,6 +102,7 @@ def test_polygamma_and_its_differences_against_mpmath(n, dtype):
     keep = lambda v: [a for a, b in zip(v, inside, strict=True) if b]
     assert ulps(keep(gap), keep(want), dtype) <= 4
     if n:
+        x = LARGE_AND_SMALL.astype(dtype)
         assert ulps(jax.jit(lambda x: loggamma.polygamma(n, x))(x), map(exact, x), dtype) <= 4
 
 
