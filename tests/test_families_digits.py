@@ -191,3 +191,13 @@ def test_draws_moments_and_divergences_of_a_batch_have_its_shape(family, eta):
 )
 def test_variance_in_float32_is_finite_while_it_can_be(family, eta, expected):
     np.testing.assert_allclose(f.variance(family, SINGLE(eta)), expected, rtol=1e-6)
+
+
+@pytest.mark.skipif(not X64, reason="in float32 the mean does not determine parameters this unequal")
+@pytest.mark.parametrize(
+    "alpha", [[1e-3, 1.0], [1e-3, 1e3], [1e-6, 1e6], [30.0, 1e-5], [1e-3, 1e-3], [1e-4, 2.0, 1e4], [1e5, 1e5, 1e-5]]
+)
+def test_very_unequal_parameters_of_beta_laws_are_found_from_their_mean(alpha):
+    family = f.Beta() if len(alpha) == 2 else f.Dirichlet(3)
+    alpha = jnp.array(alpha)
+    np.testing.assert_allclose(f.natural(family, f.mean(family, alpha)), alpha, rtol=1e-6)

@@ -536,8 +536,8 @@ def _natural_by_newton(family: Family, mean: Array) -> Array:
 class _Mismatch:
     """a(eta) - <eta, t>, smallest where grad a(eta) = t, over the unconstrained coordinates z of eta.
 
-    Its curvature leaves out the second derivative of eta(z), which counts for nothing at the minimum; what is left is positive
-    definite, so that Newton's method needs no substitute for it.
+    The Hessian without the part of the curvature of eta(z) is positive definite, and stands in for it where it is not: Newton's
+    method needs no other substitute.
     """
 
     family: Family
@@ -549,13 +549,13 @@ class _Mismatch:
         """See :class:`jaxml.optimize.Objective`."""
         from jaxml.optimize import Evaluation
 
-        k = z.size
-        eta, turn = self.family.from_unconstrained(z), jax.jacfwd(self.family.from_unconstrained)(z).reshape(k, k)
+        k, place = z.size, self.family.from_unconstrained
+        eta, turn = place(z), jax.jacfwd(place)(z).reshape(k, k)
         value = self.family.log_partition(eta) - self.family.inner(eta, self.t)
-        slope = (_gradient(self.family, eta) - self.t).reshape(k)
-        return Evaluation(
-            value, (slope @ turn).reshape(z.shape), turn.T @ hessian(self.family, eta).reshape(k, k) @ turn
-        )
+        slope = _gradient(self.family, eta) - self.t
+        scoring = turn.T @ hessian(self.family, eta).reshape(k, k) @ turn
+        bend = jax.hessian(lambda z: jnp.sum(slope * place(z)))(z).reshape(k, k)
+        return Evaluation(value, (slope.reshape(k) @ turn).reshape(z.shape), scoring + bend, scoring)
 
 
 def _start(family: Family, t: Array) -> Array:
