@@ -173,6 +173,7 @@ def test_log1p_where_that_of_the_compiler_loses_digits():
     np.testing.assert_allclose(f.natural(f.Bernoulli(), 0.4), -0.405465108108164381978, rtol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "eta"),
     [(f.Dirichlet(3), [1.0, 2.0, 3.0]), (NMV, [1.0, -0.5]), (MVN, [0.0, 0.0, -0.5, 0.0, -0.5]), (f.Gamma(), -1.0)],

@@ -123,6 +123,7 @@ def test_separated_softmax_on_iris_without_penalty():
     ends(Status.SEPARATED, families.Categorical(3), *datasets.load_iris(return_X_y=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wine", "breast_cancer"])
 def test_separated_real_data_without_penalty(name):
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)

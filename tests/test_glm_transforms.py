@@ -226,6 +226,7 @@ def along_l2(name):
     return lambda l2: jnp.vdot(jnp.cos(1.0 + jnp.arange(D)), fit(case, X, y, weights, l2=l2).params.weight)
 
 
+@pytest.mark.slow
 @differences
 @pytest.mark.parametrize("name", ["bernoulli-logit", "gamma-log"])
 def test_second_derivatives_in_l2(name):
@@ -238,6 +239,7 @@ def test_second_derivatives_in_l2(name):
     assert_agree(forward, reverse, "derivative", abs(slope))
 
 
+@pytest.mark.slow
 def test_gradient_inside_vmap_and_jit_equals_a_loop():
     gradient = jax.grad(along_l2("bernoulli-logit"))
     l2 = np.array([0.01, 0.1, 1.0])
@@ -254,6 +256,7 @@ def test_dispersion_is_differentiable_in_y():
     assert_agree(dispersion(y), 2 * weights * residual / (weights.sum() - 3), "derivative", 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["normal-identity", "gamma-log"])
 def test_gradient_of_fitted_values_is_that_with_the_dependent_column_dropped(name):
     case = CASES[name]

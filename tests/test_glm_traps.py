@@ -41,6 +41,7 @@ def test_large_fit_whose_first_rows_have_weight_zero_equals_the_rest():
     assert_agree(fit.params.weight, rest.params.weight, "fit", 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["late column", "sorted by y", "sorted by x"])
 def test_large_fit_does_not_depend_on_what_the_first_blocks_hold(order):
     def late(X):
@@ -157,6 +158,7 @@ def test_zero_offset_of_an_inverse_link_changes_nothing():
     assert_agree(with_offset.params.weight, without.params.weight, "fit", 0.01)
 
 
+@pytest.mark.slow
 def test_multivariate_normal_of_small_unit():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(80, 2)), rng.normal(size=(80, 2))
@@ -176,6 +178,7 @@ def test_far_along_a_direction_of_separation_is_not_an_optimum():
     ended(quiet(families.Bernoulli(), *COMPLETE, solver=wild), Status.SEPARATED)
 
 
+@pytest.mark.slow
 def test_equal_columns_are_no_separation_for_gradient_descent():
     rng = np.random.default_rng(0)
     x = rng.normal(size=100)
@@ -210,6 +213,7 @@ def test_one_step_of_gradient_descent_on_a_large_mean_is_not_converged():
     )
 
 
+@pytest.mark.slow
 def test_lbfgs_reaches_the_optimum_of_badly_scaled_columns():
     X, y = logistic(5, 400, 6)
     X = X * np.logspace(-4, 4, 6)

@@ -168,6 +168,7 @@ def test_solvers_agree(run, table, solver):
     np.testing.assert_allclose(ours.bias, newton.bias, atol=0.05 if stochastic else 1e-6)
 
 
+@pytest.mark.slow
 def test_coefficients_are_those_of_statsmodels(run, table):
     import statsmodels.api as sm
     import statsmodels.formula.api as smf
@@ -202,6 +203,7 @@ def test_without_arguments_it_fits_a_real_data_set(run):
     assert metrics("runs/AER-NMES1988")["family"] == "poisson"
 
 
+@pytest.mark.slow
 def test_classes_are_seen_from_the_target(run):
     code, out, _ = run("iris", "--l2", "0.001")
     assert code == 0
@@ -209,6 +211,7 @@ def test_classes_are_seen_from_the_target(run):
     assert metrics("runs/iris")["scores"]["test"]["accuracy"]["model"] > 0.9
 
 
+@pytest.mark.slow
 def test_separated_classes_say_so_in_words_and_exit_code(run):
     code, out, _ = run("wine")
     assert code == 1
@@ -228,6 +231,7 @@ def test_a_fit_that_diverges_says_so(run, table):
     assert [path.name for path in Path("out").iterdir()] == ["metrics.json"]
 
 
+@pytest.mark.slow
 def test_sgd_is_stable_at_its_default_rate(run):
     """Heavy tails: with a constant rate of 0.01 this fit ran off."""
     code, out, _ = run("AER/NMES1988", "--target", "visits", "--solver", "sgd", "--epochs", "10", "--output", "out")
@@ -255,6 +259,7 @@ def test_endings_speak_of_options(status, solver):
     assert not re.search(r"\w=|\(\)|max_steps|float64|[{}]", text)
 
 
+@pytest.mark.slow
 def test_images_use_their_own_test_set(run, tmp_path):
     from test_data import write_idx
 
@@ -385,6 +390,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_fit(run, table, m
     assert "cannot write to the folder" in err
 
 
+@pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_loses_nothing(table, tmp_path):
     command = [sys.executable, ROOT / "scripts/train.py", table, "--target", "price", "--features", "x", "--x32"]
     with subprocess.Popen(
