@@ -334,3 +334,12 @@ def test_named_models_refuse_labels_and_designs_that_do_not_fit():
         glm.least_squares(X[:1], single(np.ones(1)))
     with pytest.raises(ValueError, match="'unconstrained' is for families with a map of their own"):
         glm.fit(families.Exponential(), X, single(np.ones(4)), link="unconstrained")
+
+
+def test_contrast_of_a_class_that_is_not_there_is_refused():
+    X, y = np.arange(8, dtype=np.float32)[:, None] % 3, np.arange(8) % 2
+    fit = glm.fit(families.Categorical(2), X, y)
+    with pytest.raises(ValueError, match=r"reference = 2 is no class; the fit has 0\.\.1"):
+        glm.contrast(fit, reference=2)
+    with pytest.raises(TypeError, match="Categorical and Multinomial, got a fit of Bernoulli"):
+        glm.contrast(glm.fit(families.Bernoulli(), X, y))

@@ -7,6 +7,7 @@ from jaxml.glm.named import logistic_regression as logistic_regression
 from jaxml.glm.named import normal_equation as normal_equation
 from jaxml.glm.named import poisson_regression as poisson_regression
 from jaxml.glm.named import softmax_regression as softmax_regression
+from jaxml.glm.predict import contrast as contrast
 from jaxml.glm.predict import predict as predict
 from jaxml.glm.predict import predict_natural as predict_natural
 from jaxml.glm.predict import predict_statistic as predict_statistic

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -12,7 +13,7 @@ from jaxml.glm.dispersion import weighted_sum
 from jaxml.glm.result import Fit
 from jaxml.likelihood import log_likelihood
 from jaxml.links import natural_parameter
-from jaxml.predictors import linear
+from jaxml.predictors import Linear, linear
 
 
 def predict_natural(fit: Fit, X: Any, *, offset: Any = None) -> Array:
@@ -155,6 +156,37 @@ def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) 
         family, linear, fit.params, rows.X, rows.y, weights=rows.weights, offset=rows.offset, link=fit.link
     )
     return total / weighted_sum(rows.weights, jnp.ones(rows.n, rows.X.dtype))
+
+
+def contrast(fit: Fit, reference: int = 0) -> Linear:
+    """The coefficients of a softmax regression as log odds against one class, as multinomial logit reports them.
+
+    Args:
+        fit: a :class:`Fit` of Categorical or Multinomial, whose own coefficients sum to zero over the classes.
+        reference: the class to compare with, 0..K-1.
+
+    Returns:
+        Linear of weight (d, K) and bias (K,), or None without an intercept; those of the reference are 0.
+
+    Raises:
+        TypeError: the family has no classes.
+        ValueError: there is no such class.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([0, 1, 0, 1])
+        >>> print(glm.contrast(glm.fit(families.Categorical(2), X, y)).weight.round(3))
+        [[0.    0.908]]
+
+    Source: Agresti (2013), *Categorical Data Analysis*, section 8.1.
+    """
+    if not fit.family.redundant:
+        raise TypeError(f"contrast is for the classes of Categorical and Multinomial, got a fit of {fit.family}")
+    classes = fit.family.natural_size
+    if not 0 <= reference < classes:
+        raise ValueError(f"reference = {reference} is no class; the fit has 0..{classes - 1}")
+    return jax.tree.map(lambda a: a - a[..., reference : reference + 1], fit.params)
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
