@@ -37,6 +37,12 @@ def stirling_error(x: ArrayLike) -> Array:
     return jnp.where(small, shift + series, series)
 
 
+def log_factorial_gap(n: Array) -> Array:
+    """``log n! - (n log n - n)`` for counts n, with its limit 0 at n = 0."""
+    positive = jnp.where(n > 0, n, 1)
+    return jnp.where(n > 0, stirling_error(positive) + (special.LOG_2PI + jnp.log(positive)) / 2, 0)
+
+
 @jax.custom_jvp
 def log_gamma_gap(x: Array) -> Array:
     """``log Gamma(x) - x log x + x`` for x > 0; its derivative is minus :func:`digamma_gap`."""

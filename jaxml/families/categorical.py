@@ -10,7 +10,7 @@ from jaxml.families.bernoulli import Binomial, log_ratio_term, share_entropy
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import Poisson
-from jaxml.loggamma import stirling_error
+from jaxml.loggamma import log_factorial_gap
 
 
 @family
@@ -143,7 +143,7 @@ class Multinomial(Family):
         return _divergence(p, q)
 
     def log_saturated(self, y):
-        return _log_factorial_excess(jnp.sum(y, axis=-1)) - jnp.sum(_log_factorial_excess(y), axis=-1)
+        return log_factorial_gap(jnp.sum(y, axis=-1)) - jnp.sum(log_factorial_gap(y), axis=-1)
 
     def expected_log_base(self, eta, trials=None):
         y, log_mass, weights, _, m = _marginals(eta, trials)
@@ -153,7 +153,7 @@ class Multinomial(Family):
         # The multinomial law is that of independent Poisson counts of means m p_k, given their sum.
         y, log_mass, weights, p, m = _marginals(eta, trials)
         terms = average(-log_density(Poisson(), jnp.log(m * p), y), log_mass, weights)
-        return jnp.sum(terms, axis=-1) - _log_factorial_excess(m[..., 0])
+        return jnp.sum(terms, axis=-1) - log_factorial_gap(m[..., 0])
 
     def support_function(self, v):
         return jnp.max(v, axis=-1)
@@ -190,12 +190,6 @@ def _divergence(p, q):
     ratio = jnp.where(near, small, _minus_log_softmax(p) - _minus_log_softmax(q))
     ratio = jnp.where(shares == 0, 0, ratio)
     return jnp.sum(log_ratio_term(shares, special.softmax(q), ratio), axis=-1)
-
-
-def _log_factorial_excess(n):
-    """log n! - (n log n - n), by Stirling's series."""
-    positive = jnp.where(n > 0, n, 1)
-    return jnp.where(n > 0, stirling_error(positive) + (special.LOG_2PI + jnp.log(positive)) / 2, 0)
 
 
 def _marginals(eta, trials):

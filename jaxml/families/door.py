@@ -63,6 +63,7 @@ def holds_nan(family: Family, eta: Array, y: Any) -> Array:
 
 
 def floating(x: ArrayLike) -> Array:
+    """x as an array of floating-point numbers: integers and booleans in the default dtype, others in their own."""
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
 

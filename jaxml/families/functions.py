@@ -514,6 +514,7 @@ def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Ar
 def _natural_by_newton(family: Family, mean: Array) -> Array:
     from jaxml.optimize import Newton, driver  # deferred: only families without a closed form need a solver
     from jaxml.optimize.implicit import attach
+    from jaxml.optimize.minimize import tolerance
 
     k = 1 if family.natural_size is None else family.natural_size
     slope = lambda eta, data: jnp.reshape(_gradient(data[0], eta.reshape(data[1].shape)) - data[1], k)
@@ -522,8 +523,7 @@ def _natural_by_newton(family: Family, mean: Array) -> Array:
     def one(t: Array) -> Array:
         still = jax.lax.stop_gradient((family, t))
         start = still[0].to_unconstrained(_start(*still))
-        tol = 1e-8 if t.dtype.itemsize >= 8 else 1e-4
-        z = driver.minimize(_Mismatch(*still), start, Newton(reuse=False), tol=tol)[0].params
+        z = driver.minimize(_Mismatch(*still), start, Newton(reuse=False), tol=tolerance(None, t.dtype))[0].params
         eta = still[0].from_unconstrained(z)
         gap = jnp.abs(_gradient(still[0], eta) - still[1])  # a mean out of range, or on its boundary
         eta = jnp.where(jnp.all(gap <= 1e-3 * (1e-3 + jnp.abs(still[1]))), eta, jnp.nan)

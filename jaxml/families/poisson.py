@@ -10,7 +10,7 @@ from jaxml import special
 from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
-from jaxml.loggamma import stirling_error
+from jaxml.loggamma import log_factorial_gap
 
 
 @family
@@ -53,8 +53,7 @@ class Poisson(Family):
         return special.xlogx(mean) - mean
 
     def log_saturated(self, y):
-        positive = jnp.where(y > 0, y, 1)
-        return jnp.where(y > 0, -stirling_error(positive) - (special.LOG_2PI + jnp.log(positive)) / 2, 0)
+        return -log_factorial_gap(y)
 
     def natural_from_coordinate(self, u):
         return u
