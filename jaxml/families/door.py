@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxml.families.base import Family
+from jaxml.rows import first_where
 
 
 def compiled(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -82,5 +83,4 @@ def without_idle_rows(y: Any, t: Array, w: Array) -> Any:
     """Rows of weight 0 that hold or give something not finite, replaced by a row that counts."""
     fine = [jnp.all(jnp.isfinite(a.reshape(len(a), -1)), axis=1) for a in (t, *jax.tree.leaves(y))]
     idle = (w == 0) & ~jnp.all(jnp.stack(fine), axis=0)
-    first = jnp.argmax(w != 0)
-    return jax.tree.map(lambda v: jnp.where(idle.reshape((-1,) + (1,) * (v.ndim - 1)), v[first], v), y)
+    return jax.tree.map(lambda v: first_where(~idle, v), y)

@@ -32,7 +32,7 @@ from jaxml.optimize.minimize import descend_in_batches, tolerance
 from jaxml.optimize.newton import inverse_root
 from jaxml.predictors import Linear
 from jaxml.records import record
-from jaxml.rows import Rows, column
+from jaxml.rows import Rows
 from jaxml.special import with_derivative_of
 from jaxml.status import Status
 
@@ -289,11 +289,9 @@ def _differentiable(
     def rebuild(data: Any) -> GLMObjective:
         family, rows, l2, frame, null = data
         w = jnp.ones(rows.n, x.dtype) if rows.weights is None else rows.weights
-        m = family.trials(
-            rows.y if rows.weights is None else jax.tree.map(lambda a: jnp.where(column(w > 0, a), a, 0), rows.y)
-        )
+        total = jnp.sum(w * family.trials(rows.safe().y))
         flat = flat_directions(null, l2, family)
-        return GLMObjective(family, frame.shift(rows), frame.center, l2, jnp.sum(w * m), 1, link, flat=flat)
+        return GLMObjective(family, frame.shift(rows), frame.center, l2, total, 1, link, flat=flat)
 
     def mean(x: Array, data: Any) -> Array:
         objective, params = rebuild(data), unravel(x)

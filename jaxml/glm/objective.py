@@ -93,11 +93,8 @@ class GLMObjective:
 
     def batch(self, params: Linear, index: Array, keep: Array) -> tuple[Array, Linear]:
         """Mean objective and its gradient on a minibatch: w_i n / sum w is the weight of row i."""
-        rows = self.rows.take(index)
-        w = jnp.where(keep, jnp.ones_like(rows.X[:, 0]) if rows.weights is None else rows.weights, 0)
-        spare = _spare(self.rows)
-        if spare is not None:  # a batch may hold no row of positive weight
-            rows = jax.tree.map(lambda a, b: jnp.where(column(w > 0, a), a, b), rows._replace(weights=None), spare)
+        # The spare row is one of all rows, for a batch may hold none of positive weight.
+        rows, w = _masked(self.rows.take(index), keep, _spare(self.rows))
         objective = GLMObjective(
             self.family, rows._replace(weights=w), self.center, self.l2, self.total, 1 / self.total, self.link
         )
