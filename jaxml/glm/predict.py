@@ -176,8 +176,8 @@ def contrast(fit: Fit, reference: int = 0) -> Linear:
         >>> import jax.numpy as jnp
         >>> from jaxml import families, glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([0, 1, 0, 1])
-        >>> print(glm.contrast(glm.fit(families.Categorical(2), X, y)).weight.round(3))
-        [[0.    0.908]]
+        >>> print(f"{glm.contrast(glm.fit(families.Categorical(2), X, y)).weight[0, 1]:.3f}")
+        0.908
 
     Source: Agresti (2013), *Categorical Data Analysis*, section 8.1.
     """
