@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxml import special
 from jaxml.families.base import Family, family, static_field
+from jaxml.linalg import matmul
 
 
 @family
@@ -45,7 +46,7 @@ class MultivariateNormal(Family):
         root = jnp.linalg.cholesky(covariance)
         identity = jnp.broadcast_to(jnp.eye(self.dimension, dtype=root.dtype), root.shape)
         inverse = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
-        precision = _multiply(_transpose(inverse), inverse)
+        precision = matmul(_transpose(inverse), inverse)
         return self._join(_apply(precision, mean), precision)
 
     def unpack(self, eta):
@@ -61,7 +62,7 @@ class MultivariateNormal(Family):
         h, root, _ = self._factor(eta)
         identity = jnp.broadcast_to(jnp.eye(self.dimension, dtype=root.dtype), root.shape)
         inverse = jax.scipy.linalg.solve_triangular(root, identity, lower=True)
-        covariance = _multiply(_transpose(inverse), inverse)
+        covariance = matmul(_transpose(inverse), inverse)
         return _apply(covariance, h), covariance
 
     def log_partition(self, eta):
@@ -105,14 +106,14 @@ class MultivariateNormal(Family):
 
     def estimate(self, y, weights):
         mean = weights @ y
-        return self.pack(mean, _multiply((y - mean).T * weights, y - mean))
+        return self.pack(mean, matmul((y - mean).T * weights, y - mean))
 
     def from_unconstrained(self, z):
         """z = (mean, lower triangle of L by rows), P = L L', with the logarithms of the diagonal of L."""
         lower = self._lower(z[..., self.dimension :])
         diagonal = jnp.eye(self.dimension, dtype=bool)
         root = jnp.where(diagonal, jnp.exp(jnp.where(diagonal, lower, 0)), lower)
-        precision = _multiply(root, _transpose(root))
+        precision = matmul(root, _transpose(root))
         return self._join(_apply(precision, z[..., : self.dimension]), precision)
 
     def to_unconstrained(self, eta):
@@ -177,12 +178,8 @@ def _transpose(matrix):
     return jnp.swapaxes(matrix, -1, -2)
 
 
-def _multiply(left, right):
-    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
-
-
 def _apply(matrix, vector):
-    return _multiply(matrix, vector[..., None])[..., 0]
+    return matmul(matrix, vector[..., None])[..., 0]
 
 
 def _half_log_det(root):

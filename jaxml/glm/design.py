@@ -1,14 +1,12 @@
 """The design matrix of a linear predictor, [x, 1] with an intercept and x without: its products, without the ones."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxml.linalg import matmul
 from jaxml.predictors import Linear
-
-matmul = partial(jnp.matmul, precision="highest")
 
 
 class Design(NamedTuple):

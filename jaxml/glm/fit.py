@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxml import links
+from jaxml.checks import check_family, check_options, check_values, read_rows
 from jaxml.families.base import Family
-from jaxml.glm.checks import check_family, check_options, check_values, read_rows
 from jaxml.glm.engine import compiled_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxml import families
+from jaxml.checks import read_rows
 from jaxml.dtypes import as_array
-from jaxml.glm.checks import read_rows
-from jaxml.glm.design import Design, matmul
+from jaxml.glm.design import Design
 from jaxml.glm.fit import fit
 from jaxml.glm.result import Fit
+from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxml.checks import read_rows
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families import functions
-from jaxml.glm.checks import read_rows
 from jaxml.glm.dispersion import weighted_sum
 from jaxml.glm.result import Fit
 from jaxml.likelihood import log_likelihood

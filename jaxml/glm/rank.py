@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxml.glm.design import matmul
+from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from jaxml.glm.design import matmul
 from jaxml.glm.objective import GLMObjective
+from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxml.checks import verdict
 from jaxml.families.base import Family
-from jaxml.glm.checks import verdict
 from jaxml.glm.rank import surely_full_rank
 from jaxml.rows import Rows
 

@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax import Array
+
+from jaxml.linalg import matmul
 
 
 class Linear(NamedTuple):
@@ -34,5 +35,5 @@ def linear(params: Linear, X: Array) -> Array:
 
     Source: notes 6.1.
     """
-    product = jnp.matmul(X, params.weight, precision="highest")
+    product = matmul(X, params.weight)
     return product if params.bias is None else product + params.bias
