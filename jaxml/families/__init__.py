@@ -16,6 +16,7 @@ from jaxml.families.categorical import Multinomial as Multinomial
 from jaxml.families.functions import cross_entropy as cross_entropy
 from jaxml.families.functions import deviance as deviance
 from jaxml.families.functions import entropy as entropy
+from jaxml.families.functions import expected_value as expected_value
 from jaxml.families.functions import fisher as fisher
 from jaxml.families.functions import fit as fit
 from jaxml.families.functions import hessian as hessian

@@ -119,6 +119,41 @@ def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
 
 @compiled
+def expected_value(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
+    """E[Y], which is E[T(Y)] where T(y) = y; for Categorical the probabilities of the classes.
+
+    Args:
+        family: the law.
+        eta: natural parameter inside its domain, (...) or (..., k).
+        trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
+
+    Returns:
+        (...), or (..., k) where y or the classes are vectors.
+
+    Raises:
+        TypeError: trials missing for a family that has them, or given for one that has none; or a family of one's own that
+            neither declares its mean (``space``) nor defines ``expectation``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families
+        >>> print(families.expected_value(families.NormalMeanVariance(), jnp.array([2.0, -0.5])))  # mu = 2, s2 = 1
+        2.0
+
+    Source: notes 6.2.
+    """
+    if _defines(family, "expectation"):
+        _scale(family, trials, 0)
+        family, eta, _ = in_dtype_of_eta(family, eta)
+        return family.expectation(eta)
+    if family.space is None and not family.redundant:
+        raise TypeError(
+            f"{type(family).__name__} does not define expectation(eta), so E[Y] is not known; predict_statistic and families.mean give E[T(Y)]"
+        )
+    return mean(family, eta, trials=trials)
+
+
+@compiled
 def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """Var[T(Y)] = phi hessian a(eta), times the number of trials.
 

@@ -102,13 +102,8 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
 
     Source: notes 6.2.
     """
-    if type(fit.family).expectation is functions.Family.expectation:
-        if fit.family.space is None and not fit.family.redundant:
-            raise TypeError(
-                f"{type(fit.family).__name__} does not define expectation(eta), so E[Y] is not known; predict_statistic gives E[T(Y)]"
-            )
-        return predict_statistic(fit, X, offset=offset, trials=trials)
-    return fit.family.expectation(predict_natural(fit, X, offset=offset))
+    eta = predict_natural(fit, X, offset=offset)
+    return functions.expected_value(fit.family, eta, trials=_trials(fit, trials, eta))
 
 
 def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:
