@@ -148,7 +148,8 @@ def expected_value(family: Family, eta: ArrayLike, *, trials: Any = None) -> Arr
         return family.expectation(eta)
     if family.space is None and not family.redundant:
         raise TypeError(
-            f"{type(family).__name__} does not define expectation(eta), so E[Y] is not known; predict_statistic and families.mean give E[T(Y)]"
+            f"{type(family).__name__} does not define expectation(eta), so E[Y] is not known;"
+            " predict_statistic and families.mean give E[T(Y)]"
         )
     return mean(family, eta, trials=trials)
 
