@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from jaxml import families
 from jaxml.checks import read_rows
 from jaxml.dtypes import as_array
-from jaxml.glm.design import Design
 from jaxml.glm.fit import fit
 from jaxml.glm.result import Fit
 from jaxml.linalg import matmul
 from jaxml.predictors import Linear
+from jaxml.predictors.design import Design
 
 
 def linear_regression(X: Any, y: Any, **options: Any) -> Fit:

@@ -17,12 +17,12 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
-from jaxml.glm.design import Design
 from jaxml.likelihood import row_loss
 from jaxml.linalg import matmul
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear, linear
+from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
 from jaxml.rows import Rows, column
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxml.linalg import matmul
-from jaxml.predictors import Linear
+from jaxml.predictors.linear import Linear
 
 
 class Design(NamedTuple):
