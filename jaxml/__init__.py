@@ -2,6 +2,7 @@
 
 from jaxml import families as families
 from jaxml import glm as glm
+from jaxml import kernels as kernels
 from jaxml import likelihood as likelihood
 from jaxml import losses as losses
 from jaxml import optimize as optimize

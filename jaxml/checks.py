@@ -3,6 +3,7 @@
 Shapes and dtypes are checked anywhere, values only where they can be read (not inside jit, where the status says it).
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -170,6 +171,43 @@ def check_values(family: Family, rows: Rows, check: str) -> None:
         if family.labels and not missing:
             remedy = f"; labels run from 0 to {family.natural_size - 1}"
         raise ValueError(f"y[{i}] = {value} {why}{remedy}")
+
+
+def refuse_bad_values(family: Family, rows: Rows, check: str = "support") -> None:
+    """Name the first bad value, if there is one and if the values can be read: not inside jit.
+
+    Raises:
+        ValueError: as :func:`check_values`.
+    """
+    fine = _all_fine(family, rows, check)
+    if not isinstance(fine, jax.core.Tracer) and not bool(fine):
+        check_values(family, rows, check)
+
+
+def count_classes(y: Any, classes: int | None) -> int:
+    """The number of classes: as given, or the largest label + 1.
+
+    Raises:
+        ValueError: fewer than two, or not given where the labels cannot be read.
+    """
+    if classes is None:
+        if isinstance(y, jax.core.Tracer):
+            raise ValueError("inside jit the number of classes must be given: classes=K")
+        labels = as_array(y, "y")
+        if labels.size and not labels.any():
+            raise ValueError(
+                "y holds one class only, 0: there is nothing to tell apart; give classes=K if there are more"
+            )
+        classes = max(2, int(labels.max(initial=1)) + 1)
+    if classes < 2:
+        raise ValueError(f"classes={classes}, but there must be at least two: labels run from 0 to K-1")
+    return classes
+
+
+@partial(jax.jit, static_argnames="check")
+def _all_fine(family: Family, rows: Rows, check: str) -> Array:
+    finite = jnp.all(jnp.isfinite(rows.X), axis=tuple(range(1, rows.X.ndim)))
+    return verdict(family, rows, check) & jnp.all(finite | ~rows.on)
 
 
 def _support(family: Family, check: str) -> Any:

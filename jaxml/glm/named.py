@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxml import families
-from jaxml.checks import read_rows
-from jaxml.dtypes import as_array
+from jaxml.checks import count_classes, read_rows
 from jaxml.glm.fit import fit
 from jaxml.glm.result import Fit
 from jaxml.linalg import matmul
@@ -102,12 +101,7 @@ def softmax_regression(X: Any, y: Any, *, classes: int | None = None, **options:
 
     Source: notes 4.3, 6.4; Bishop (2006), section 4.3.4.
     """
-    if classes is None:
-        if isinstance(y, jax.core.Tracer):
-            raise ValueError("inside jit the number of classes must be given: softmax_regression(X, y, classes=K)")
-        labels = as_array(y, "y")
-        classes = int(labels.max()) + 1 if labels.size else 2
-    return fit(families.Categorical(classes), X, y, **options)
+    return fit(families.Categorical(count_classes(y, classes)), X, y, **options)
 
 
 def poisson_regression(X: Any, y: Any, **options: Any) -> Fit:
