@@ -1,6 +1,7 @@
 """Exponential-family machine learning in JAX: one likelihood, its families, predictors and solvers."""
 
 from jaxml import families as families
+from jaxml import generative as generative
 from jaxml import glm as glm
 from jaxml import kernels as kernels
 from jaxml import likelihood as likelihood

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from scipy import linalg, stats
 from scipy import special as sp
-from scipy import stats
 
 from jaxml import families
 
@@ -115,6 +115,30 @@ THREE = np.array([[0.0, 0.0, 0.0], [0.4, -1.0, 0.9], [2.0, -0.5, -1.5], [-3.0, 1
 NEGATIVE = np.array([-0.2, -0.5, -1.0, -2.5])
 LOGITS = np.array([-2.0, -0.3, 0.0, 1.7])
 
+
+def _blocks(variances):
+    """A block-diagonal matrix."""
+    return linalg.block_diag(*[np.atleast_2d(v) for v in variances])
+
+
+BITS = families.independent(families.Bernoulli(), 3)
+MIXED = families.Product(
+    (families.Poisson(), families.Categorical(3), families.NormalMeanVariance()), ((3, 0), (1,), (2,))
+)
+MIXED_ROWS = np.array([[2.0, 0.0, -0.4, 1.0], [0.0, 2.0, 1.3, 4.0], [5.0, 1.0, 0.2, 0.0]])
+
+
+def _mixed_log_prob(e, y):
+    normal = stats.norm(-e[5] / e[6] / 2, (-2 * e[6]) ** -0.5).logpdf(y[:, 2])
+    counts = stats.poisson(np.exp(e[:2])).logpmf(y[:, [3, 0]]).sum(axis=1)
+    return counts + sp.log_softmax(e[2:5])[y[:, 1].astype(int)] + normal
+
+
+def _normal_variance(e):
+    return np.array([[-0.5 / e[1], e[0] / (2 * e[1] ** 2)],
+                     [e[0] / (2 * e[1] ** 2), 0.5 / e[1] ** 2 - e[0] ** 2 / (2 * e[1] ** 3)]])  # fmt: skip
+
+
 ROWS = [
     Row("bernoulli", families.Bernoulli(), LOGITS, np.array([0, 1, 1]), lambda e, y: stats.bernoulli(sp.expit(e)).logpmf(y),
         sp.expit, lambda e: sp.expit(e) * sp.expit(-e), 1),
@@ -137,8 +161,7 @@ ROWS = [
     Row("normal_mean_variance", families.NormalMeanVariance(), np.array([[0.3, -0.4], [-2.0, -1.5], [0.0, -0.5]]), REAL,
         lambda e, y: stats.norm(-e[0] / e[1] / 2, (-2 * e[1]) ** -0.5).logpdf(y),
         lambda e: np.array([-e[0] / (2 * e[1]), e[0] ** 2 / (4 * e[1] ** 2) - 1 / (2 * e[1])]),
-        lambda e: np.array([[-0.5 / e[1], e[0] / (2 * e[1] ** 2)],
-                            [e[0] / (2 * e[1] ** 2), 0.5 / e[1] ** 2 - e[0] ** 2 / (2 * e[1] ** 3)]]), 2),
+        _normal_variance, 2),
     Row("multivariate_normal", families.MultivariateNormal(2),
         np.stack([_mvn([1.0, 2.0], [[2.0, 0.3], [0.3, 1.0]]), _mvn([0.0, -1.0], [[0.5, -0.2], [-0.2, 0.8]])]), PLANE,
         lambda e, y: stats.multivariate_normal(*_mvn_parts(e)).logpdf(y), _mvn_mean, _mvn_variance, 5),
@@ -162,6 +185,11 @@ ROWS = [
         lambda e: sp.digamma(e) - sp.digamma(e.sum()), _beta_variance, 2),
     Row("dirichlet", families.Dirichlet(3), np.array([[2.0, 0.6, 1.0], [1.0, 1.0, 1.0], [5.0, 9.0, 3.0]]), POINTS,
         lambda e, y: stats.dirichlet(e).logpdf(y.T), lambda e: sp.digamma(e) - sp.digamma(e.sum()), _beta_variance, 3),
+    Row("independent_bernoulli", BITS, THREE, np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0]]),
+        lambda e, y: stats.bernoulli(sp.expit(e)).logpmf(y).sum(axis=1), sp.expit, lambda e: np.diag(sp.expit(e) * sp.expit(-e)), 3),
+    Row("product", MIXED, np.array([[0.3, -0.5, 0.0, 0.4, -0.4, 0.3, -0.4], [1.0, 0.2, 1.0, -0.5, -0.5, -2.0, -1.5]]), MIXED_ROWS,
+        _mixed_log_prob, lambda e: np.concatenate([np.exp(e[:2]), sp.softmax(e[2:5]), [-e[5] / (2 * e[6]), e[5] ** 2 / (4 * e[6] ** 2) - 1 / (2 * e[6])]]),
+        lambda e: _blocks([np.diag(np.exp(e[:2])), _multinomial_variance(e[2:5], 1), _normal_variance(e[5:])]), 6),
     Row("rayleigh", Rayleigh(), NEGATIVE, POSITIVE, lambda e, y: stats.rayleigh(scale=(-2 * e) ** -0.5).logpdf(y),
         lambda e: -1 / e, lambda e: 1 / e**2, 1),
 ]  # fmt: skip

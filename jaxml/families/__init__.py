@@ -38,3 +38,5 @@ from jaxml.families.multivariate_normal import MultivariateNormal as Multivariat
 from jaxml.families.normal import Normal as Normal
 from jaxml.families.normal import NormalMeanVariance as NormalMeanVariance
 from jaxml.families.poisson import Poisson as Poisson
+from jaxml.families.product import Product as Product
+from jaxml.families.product import independent as independent

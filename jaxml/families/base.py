@@ -13,6 +13,7 @@ divergences, deviance, fits) is a function over any family, in :mod:`jaxml.famil
 import math
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -47,7 +48,7 @@ class Family:
     natural_size: ClassVar[Any] = None  # None: eta is a scalar; an int (or a property): eta has shape (..., k)
     observation_ndim: ClassVar[int] = 0  # trailing dimensions of one observation y
     labels: ClassVar[bool] = False  # y holds class labels 0..K-1
-    counts: ClassVar[bool] = False  # y holds integers that a narrow float could round
+    counts: ClassVar[Any] = False  # y holds integers that a narrow float could round
     has_trials: ClassVar[bool] = False  # one observation carries a number of trials
     mean_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # closed hull of the support of a scalar T
     natural_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # natural domain of a scalar eta
@@ -157,10 +158,29 @@ class Family:
         """-E[log p(Y)]; optional, for families where a(eta) - <eta, mean> - E[log b] would be a difference of large terms."""
         raise NotImplementedError
 
-    def estimate(self, y: Any, weights: Array) -> Array:
-        """Maximum likelihood from observations (n, ...) and weights that sum to 1; optional, where the inverse of the averaged
-        T(y) would lose digits: a variance as E[y^2] - E[y]^2."""
+    def moments(self, y: Any, weights: Array) -> Any:
+        """What maximum likelihood needs of observations (n, ...), as a pytree: the weighted mean of T(y) per trial, or the same in
+        coordinates that do not cancel (a variance, not E[y^2]). Weights (n,) sum to 1."""
+        total = jnp.tensordot(weights, jnp.asarray(self.statistic(y), weights.dtype), 1)
+        return total / jnp.sum(weights * self.trials(y)) if self.has_trials else total
+
+    def merge(self, a: Any, b: Any, share: Array) -> Any:
+        """The moments of (1 - share) a + share b, a mixture of two sets of observations."""
+        return jax.tree.map(lambda a, b: (1 - share) * a + share * b, a, b)
+
+    def from_moments(self, moments: Any) -> Array:
+        """The eta with these moments: maximum likelihood."""
         raise NotImplementedError
+
+    def uniform(self) -> tuple[Any, int] | None:
+        """For a finite support the moments of the uniform law on it, and the number of values: what Laplace smoothing adds."""
+        return None
+
+    def losses(self, eta: Array, y: Any) -> Array:
+        """The loss of each of n observations under each of K natural parameters, (n, K); optional, where it is a matrix product.
+        Trailing axes of independent scalar observations, y (n, c), are summed over."""
+        each = jax.vmap(lambda eta: self.loss(eta, y), out_axes=1)(eta)
+        return each if each.ndim == 2 else jnp.sum(each, axis=2)
 
     def support_function(self, v: Array) -> Array:
         """sup over the support of <t, v>, per trial: which directions of eta can raise the likelihood for ever."""

@@ -8,6 +8,7 @@ from jaxml import special
 from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
+from jaxml.linalg import matmul
 from jaxml.loggamma import stirling_error
 
 
@@ -50,6 +51,14 @@ class Bernoulli(Family):
         # Both labels by softplus: the residual 1 - p of a well-fitted y = 1 keeps its digits, and swapping labels flips signs.
         return special.product(1 - y, special.softplus(eta)) + special.product(y, special.softplus(-eta))
 
+    def losses(self, eta, y):
+        return outcomes_loss(
+            jnp.stack([1 - y, y], axis=-1), jnp.stack([special.softplus(eta), special.softplus(-eta)], axis=-1)
+        )
+
+    def uniform(self):
+        return 0.5, 2
+
     def natural(self, mean):
         return special.logit(mean)
 
@@ -72,6 +81,15 @@ class Bernoulli(Family):
 
     def sample(self, key, eta, shape, trials=None):
         return jax.random.bernoulli(key, special.sigmoid(eta), shape + eta.shape).astype(eta.dtype)
+
+
+def outcomes_loss(counts, loss):
+    """sum over outcomes of counts (n, ...) times the loss of each (K, ...), as (n, K): one matrix product, in which no count of an
+    impossible outcome (an infinite loss) is 0."""
+    counts, loss = counts.reshape(len(counts), -1), loss.reshape(len(loss), -1)
+    possible = jnp.isfinite(loss)
+    total = matmul(counts, jnp.where(possible, loss, 0).T)
+    return jnp.where(matmul(counts, (~possible).astype(counts.dtype).T) > 0, jnp.inf, total)
 
 
 @family

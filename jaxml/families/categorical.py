@@ -6,7 +6,7 @@ from jax.scipy.special import gammaln
 
 from jaxml import special
 from jaxml.families.base import Family, family, static_field
-from jaxml.families.bernoulli import Binomial, log_ratio_term, share_entropy
+from jaxml.families.bernoulli import Binomial, log_ratio_term, outcomes_loss, share_entropy
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import Poisson
@@ -55,6 +55,12 @@ class Categorical(Family):
         hit = jnp.asarray(y)[..., None] == jnp.arange(self.classes)
         own = jnp.sum(jnp.where(hit, eta, 0), axis=-1, keepdims=True)
         return special.logsumexp(jnp.where(hit, 0, eta - own))
+
+    def losses(self, eta, y):
+        return outcomes_loss(jax.nn.one_hot(y, self.classes, dtype=eta.dtype), _minus_log_softmax(eta))
+
+    def uniform(self):
+        return jnp.full(self.classes, 1 / self.classes), self.classes
 
     def natural(self, mean):
         return _centred_log(mean)
@@ -127,6 +133,12 @@ class Multinomial(Family):
 
     def loss(self, eta, y):
         return jnp.sum(special.product(y, _minus_log_softmax(eta)), axis=-1)
+
+    def losses(self, eta, y):
+        return outcomes_loss(y, _minus_log_softmax(eta))
+
+    def uniform(self):
+        return jnp.full(self.classes, 1 / self.classes), self.classes
 
     def natural(self, mean):
         return _centred_log(mean)

@@ -463,11 +463,12 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
     refuse_where("weights", w, w < 0, "is negative")
     y = without_idle_rows(y, t, w)
     refuse_where("y", y, ~family.hull(y) & (w > 0), f"is outside the support of {family}")
-    t, m = jnp.asarray(family.statistic(y), t.dtype), family.trials(y)
-    w = w / jnp.sum(w)
-    if _defines(family, "estimate"):
-        return family.estimate(y, w)
-    return natural(family, jnp.tensordot(w, t, 1) / jnp.sum(w * m))
+    return maximum_likelihood(family, family.moments(y, w / jnp.sum(w)))
+
+
+def maximum_likelihood(family: Family, moments: Any) -> Array:
+    """The eta with these moments (:meth:`Family.moments`)."""
+    return family.from_moments(moments) if _defines(family, "from_moments") else natural(family, moments)
 
 
 # -- the mathematics behind ------------------------------------------------------------------------------------------

@@ -175,10 +175,20 @@ class GammaShapeRate(Family):
         alpha = shape_from_gap(jnp.log(mean[..., 1]) - mean[..., 0])
         return jnp.stack([alpha, -alpha / mean[..., 1]], axis=-1)
 
-    def estimate(self, y, weights):
-        mean = weights @ y
-        alpha = shape_from_gap(weights @ _excess((y - mean) / mean, jnp.log(y) - jnp.log(mean)))
-        return jnp.stack([alpha, -alpha / mean])
+    def moments(self, y, weights):
+        """E[Y], and log E[Y] - E[log Y] as a mean of terms of one sign."""
+        mean = jnp.tensordot(weights, y, 1)
+        return mean, jnp.tensordot(weights, _excess((y - mean) / mean, jnp.log(y) - jnp.log(mean)), 1)
+
+    def merge(self, a, b, share):
+        mean = (1 - share) * a[0] + share * b[0]
+        gap = lambda m: _excess((m - mean) / mean, jnp.log(m) - jnp.log(mean))
+        return mean, (1 - share) * (a[1] + gap(a[0])) + share * (b[1] + gap(b[0]))
+
+    def from_moments(self, moments):
+        mean, gap = moments
+        alpha = shape_from_gap(gap)
+        return jnp.stack([alpha, -alpha / mean], axis=-1)
 
     def from_unconstrained(self, z):
         """z = (log mean, log shape)."""

@@ -133,9 +133,18 @@ class InverseGaussianMeanShape(Family):
         first, second = mean[..., 0], mean[..., 1]
         return _pack(first, first / (first * second - 1))
 
-    def estimate(self, y, weights):
-        mean = weights @ y
-        return _pack(mean, 1 / (weights @ (((y - mean) / mean) ** 2 / y)))
+    def moments(self, y, weights):
+        """E[Y], and E[1/Y] - 1/E[Y] as a mean of squares."""
+        mean = jnp.tensordot(weights, y, 1)
+        return mean, jnp.tensordot(weights, ((y - mean) / mean) ** 2 / y, 1)
+
+    def merge(self, a, b, share):
+        mean = (1 - share) * a[0] + share * b[0]
+        gap = lambda m: ((m - mean) / mean) ** 2 / m
+        return mean, (1 - share) * (a[1] + gap(a[0])) + share * (b[1] + gap(b[0]))
+
+    def from_moments(self, moments):
+        return _pack(moments[0], 1 / moments[1])
 
     def from_unconstrained(self, z):
         """z = (log mean, log shape)."""

@@ -104,9 +104,17 @@ class MultivariateNormal(Family):
         value = jnp.sum(special.log_gap(ratios), axis=-1) / 2 + jnp.sum(between**2, axis=-1) / 2
         return jnp.where(inside, value, jnp.inf)
 
-    def estimate(self, y, weights):
-        mean = weights @ y
-        return self.pack(mean, matmul((y - mean).T * weights, y - mean))
+    def moments(self, y, weights):
+        mean = matmul(weights, y)
+        return mean, matmul((y - mean).T * weights, y - mean)
+
+    def merge(self, a, b, share):
+        step = b[0] - a[0]
+        between = share * (1 - share) * step[..., :, None] * step[..., None, :]
+        return (1 - share) * a[0] + share * b[0], (1 - share) * a[1] + share * b[1] + between
+
+    def from_moments(self, moments):
+        return self.pack(*moments)
 
     def from_unconstrained(self, z):
         """z = (mean, lower triangle of L by rows), P = L L', with the logarithms of the diagonal of L."""

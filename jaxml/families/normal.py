@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxml import special
 from jaxml.families.base import Family, family
+from jaxml.linalg import matmul
 
 
 @family
@@ -60,6 +61,10 @@ class Normal(Family):
 
     def support(self, y):
         return jnp.isfinite(y)
+
+    def losses(self, eta, y):
+        eta, y = eta.reshape(len(eta), -1), y.reshape(len(y), -1)
+        return jnp.sum(eta * eta, axis=1) / 2 - matmul(y, eta.T)
 
     def natural(self, mean):
         return mean
@@ -131,9 +136,17 @@ class NormalMeanVariance(Family):
         between = self.expectation(p) + first / (2 * second)
         return jnp.where(inside, special.log_gap(ratio) / 2 - second * between**2, jnp.inf)
 
-    def estimate(self, y, weights):
-        mean = weights @ y
-        return _pack(mean, weights @ (y - mean) ** 2)
+    def moments(self, y, weights):
+        mean = jnp.tensordot(weights, y, 1)
+        return mean, jnp.tensordot(weights, (y - mean) ** 2, 1)
+
+    def merge(self, a, b, share):
+        # Chan, Golub & LeVeque (1983): no difference of squares.
+        between = share * (1 - share) * (b[0] - a[0]) ** 2
+        return (1 - share) * a[0] + share * b[0], (1 - share) * a[1] + share * b[1] + between
+
+    def from_moments(self, moments):
+        return _pack(*moments)
 
     def from_unconstrained(self, z):
         """z = (mean, log variance)."""

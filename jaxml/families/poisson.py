@@ -10,6 +10,7 @@ from jaxml import special
 from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
+from jaxml.linalg import matmul
 from jaxml.loggamma import log_factorial_gap
 
 
@@ -45,6 +46,13 @@ class Poisson(Family):
 
     def hull(self, y):
         return (y >= 0) & jnp.isfinite(y)
+
+    def losses(self, eta, y):
+        rate = jnp.exp(eta)
+        impossible = matmul(y.reshape(len(y), -1), jnp.where(rate > 0, 0.0, 1.0).reshape(len(eta), -1).T) > 0
+        total = jnp.sum(rate.reshape(len(eta), -1), axis=1)
+        logs = jnp.where(rate > 0, eta, 0).reshape(len(eta), -1)
+        return jnp.where(impossible, jnp.inf, total - matmul(y.reshape(len(y), -1), logs.T))
 
     def natural(self, mean):
         return jnp.log(mean)

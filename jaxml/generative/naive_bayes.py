@@ -1,0 +1,96 @@
+r"""One family of x for each class, fitted by matching moments; naive Bayes where its coordinates are independent.
+
+    mean_k = (sum_{i in k} w_i T(x_i) + alpha m u) / (sum_{i in k} w_i + alpha m)
+
+u is the mean of the uniform law on the m values of a finite support: Laplace smoothing, (alpha + count) / (m alpha + n_k) for each
+value. Families without a finite support are smoothed towards all rows, by alpha rows with their moments.
+
+Source: notes 7.3, 7.4; Mitchell (1997), *Machine Learning*, section 6.9; Murphy (2012), section 3.5.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxml.families.base import Family
+from jaxml.families.functions import maximum_likelihood
+from jaxml.families.product import Product
+from jaxml.generative.classifier import Classifier
+from jaxml.records import record
+
+
+@record
+class NaiveBayes:
+    """The model: the law of a row is the same family in every class, with a natural parameter of its own.
+
+    Args:
+        family: of a row, as ``families.independent(families.Bernoulli(), d)``, a :class:`jaxml.families.Product` of different families,
+            or ``families.Multinomial(d)`` for rows of counts.
+        smoothing: alpha, the pseudo-count of each value, not negative; 0 is maximum likelihood, under which a value that a class
+            has not shown is impossible in it.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, generative
+        >>> X, y = jnp.array([[1.0, 5.0], [1.0, 7.0], [0.0, 1.0]]), jnp.array([0, 0, 1])
+        >>> family = families.Product((families.Bernoulli(), families.Poisson()), ((0,), (1,)))
+        >>> fit = generative.fit(generative.NaiveBayes(family, 1.0), X, y)
+        >>> print(f"{jnp.exp(fit.eta[0, 0]):.2f}")  # odds (1 + 2) / (1 + 0)
+        3.00
+    """
+
+    family: Family
+    smoothing: Any = 1.0
+
+    def moments(self, X: Array, y: Array, shares: Array, weight: Array) -> Any:
+        """The moments of each class; shares (K, n) sum to 1 over the rows."""
+        del y, weight
+        return jax.vmap(partial(self.family.moments, X))(shares)
+
+    def merge(self, a: Any, b: Any) -> Any:
+        """The moments of both summaries together."""
+        return jax.vmap(self.family.merge)(a.moments, b.moments, share_of(a.size, b.size))
+
+    def estimate(self, summary: Any, log_prior: Array) -> Classifier:
+        """See :func:`jaxml.generative.estimate`."""
+        family = self.family
+        pooled, _ = pool(family.merge, summary.moments, summary.size)
+        smooth = lambda moments, size: _smoothed(family, moments, size, pooled, self.smoothing)
+        eta = jax.vmap(lambda moments, size: maximum_likelihood(family, smooth(moments, size)))(
+            summary.moments, summary.size
+        )
+        none = jnp.zeros(len(log_prior), jnp.int32)
+        return Classifier(log_prior, eta, family, None, summary.weight, none, jnp.asarray(False))
+
+
+def share_of(a: Array, b: Array) -> Array:
+    """b / (a + b), 0 where both are 0."""
+    return b / jnp.where(a + b > 0, a + b, 1)
+
+
+def pool(merge: Any, moments: Any, size: Array) -> tuple[Any, Array]:
+    """The moments of all classes together, and their size."""
+
+    def add(total: Any, k: Any) -> tuple[Any, None]:
+        (moments, size), (more, extra) = total, k
+        return (merge(moments, more, share_of(size, extra)), size + extra), None
+
+    first = jax.tree.map(lambda leaf: leaf[0], (moments, size))
+    rest = jax.tree.map(lambda leaf: leaf[1:], (moments, size))
+    return lax.scan(add, first, rest)[0]
+
+
+def _smoothed(family: Family, moments: Any, size: Array, pooled: Any, alpha: Any) -> Any:
+    """Moments with the pseudo-observations; those of all rows for a class without rows that nothing is added to."""
+    if isinstance(family, Product):
+        parts = zip(family.parts, moments, pooled, strict=True)
+        return tuple(_smoothed(part, m, size, p, alpha) for part, m, p in parts)
+    uniform = family.uniform()
+    center, count = (pooled, 1) if uniform is None else uniform
+    center = jax.tree.map(lambda c, m: jnp.broadcast_to(jnp.asarray(c, m.dtype), m.shape), center, moments)
+    empty = (size == 0) & (alpha == 0)
+    moments = jax.tree.map(lambda m, p: jnp.where(empty, p, m), moments, pooled)
+    return family.merge(moments, center, share_of(size, alpha * count))
