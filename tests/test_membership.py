@@ -25,7 +25,7 @@ def grid(row):
         "bernoulli": np.arange(2), "categorical": np.arange(3), "binomial": (np.arange(7), np.full(7, 6)),
         "multinomial": np.array([(i, j, 5 - i - j) for i in range(6) for j in range(6 - i)]),
         "dirichlet": rng.dirichlet([2, 2, 2], 24), "multivariate_normal": rng.normal(size=(24, 2)), "beta": rng.uniform(0.05, 0.95, 24),
-        "independent_bernoulli": np.array([(i, j, k) for i in range(2) for j in range(2) for k in range(2)]),
+        "independent_bernoulli": np.array([[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]]),
         "product": np.c_[rng.integers(0, 4, 24), rng.integers(0, 3, 24), rng.normal(size=24), rng.integers(0, 4, 24)],
     }  # fmt: skip
     if row.name in y:

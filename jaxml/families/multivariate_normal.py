@@ -106,7 +106,9 @@ class MultivariateNormal(Family):
 
     def moments(self, y, weights):
         mean = matmul(weights, y)
-        return mean, matmul((y - mean).T * weights, y - mean)
+        residual = y - mean
+        rest = matmul(weights, residual)  # the rounding error of the mean
+        return mean + rest, matmul(residual.T * weights, residual) - rest[:, None] * rest
 
     def merge(self, a, b, share):
         step = b[0] - a[0]

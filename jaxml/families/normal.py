@@ -137,8 +137,10 @@ class NormalMeanVariance(Family):
         return jnp.where(inside, special.log_gap(ratio) / 2 - second * between**2, jnp.inf)
 
     def moments(self, y, weights):
+        # Twice, with the rounding error of the mean taken out: numbers that are all equal have variance 0 (or next to nothing).
         mean = jnp.tensordot(weights, y, 1)
-        return mean, jnp.tensordot(weights, (y - mean) ** 2, 1)
+        rest = jnp.tensordot(weights, y - mean, 1)
+        return mean + rest, jnp.maximum(jnp.tensordot(weights, (y - mean) ** 2, 1) - rest**2, 0)
 
     def merge(self, a, b, share):
         # Chan, Golub & LeVeque (1983): no difference of squares.

@@ -9,11 +9,11 @@ from jaxml.generative.classifier import predict as predict
 from jaxml.generative.classifier import predict_log as predict_log
 from jaxml.generative.classifier import sample as sample
 from jaxml.generative.classifier import score as score
-from jaxml.generative.fit import Summary as Summary
-from jaxml.generative.fit import estimate as estimate
-from jaxml.generative.fit import fit as fit
-from jaxml.generative.fit import merge as merge
-from jaxml.generative.fit import summarise as summarise
+from jaxml.generative.estimation import Summary as Summary
+from jaxml.generative.estimation import estimate as estimate
+from jaxml.generative.estimation import fit as fit
+from jaxml.generative.estimation import merge as merge
+from jaxml.generative.estimation import summarise as summarise
 from jaxml.generative.gaussian import GaussianDiscriminant as GaussianDiscriminant
 from jaxml.generative.naive_bayes import NaiveBayes as NaiveBayes
 from jaxml.generative.named import bernoulli_naive_bayes as bernoulli_naive_bayes

@@ -56,8 +56,11 @@ class GaussianDiscriminant:
             return jax.vmap(lambda w: self._law(X.shape[1]).moments(X, w))(shares)
         mean = matmul(shares, X)
         residual = X - mean[y]
-        w = jnp.sum(shares * (weight / jnp.sum(weight))[:, None], axis=0)
-        return mean, matmul((residual * w[:, None]).T, residual)
+        share = weight / jnp.sum(weight)
+        # The rounding errors of the means, one row for each class.
+        rest = matmul(jnp.where(weight[:, None] > 0, shares, 0), residual)
+        within = matmul((residual * (share @ shares)[:, None]).T, residual) - matmul(rest.T * share, rest)
+        return mean + rest, within
 
     def merge(self, a: Any, b: Any) -> Any:
         """The moments of both summaries together."""
@@ -79,8 +82,7 @@ class GaussianDiscriminant:
         build = {"shared": _shared, "full": _full, "diagonal": _diagonal}[self.covariance]
         transform, eta, floored = build(self, center, means, spreads, summary)
         left = (means - center) - matmul(transform(means), transform.back)  # what the whitened means do not hold
-        size = jnp.max(jnp.abs(means - center), axis=0) + jnp.abs(center)
-        separated = jnp.any(jnp.abs(left) > 1e3 * jnp.finfo(left.dtype).eps * jnp.max(size, initial=0))
+        separated = jnp.any(jnp.abs(left) > 1e3 * jnp.finfo(left.dtype).eps * _size(center, means))
         d = means.shape[1]
         law = (
             independent(Normal(jnp.ones((), means.dtype)), d) if self.covariance == "shared" else self._whitened_law(d)
@@ -98,7 +100,7 @@ def _shared(model: GaussianDiscriminant, center: Array, means: Array, within: Ar
     share = summary.weight / jnp.sum(summary.weight)
     total = jnp.diagonal(within) + share @ (means - center) ** 2
     within = _shrunk(within, model.shrinkage) + model.variance_smoothing * jnp.max(total) * jnp.eye(len(center))
-    transform = whitening(center, within)
+    transform = whitening(center, within, _smallest(center, means))
     return transform, transform(means), jnp.zeros(len(means), jnp.int32)
 
 
@@ -109,7 +111,7 @@ def _full(model: GaussianDiscriminant, center: Array, means: Array, spreads: Arr
     extra = model.variance_smoothing * jnp.max(jnp.diagonal(total)) * identity
     spreads = jnp.where(share[:, None, None] > 0, spreads, total)
     spreads = jax.vmap(lambda s: _shrunk(s, model.shrinkage) + extra)(spreads)
-    transform = whitening(center, jnp.tensordot(share, spreads, 1))
+    transform = whitening(center, jnp.tensordot(share, spreads, 1), _smallest(center, means))
     white = matmul(matmul(transform.root.T, spreads), transform.root)
     white = (white + jnp.swapaxes(white, 1, 2)) / 2
     kept = jnp.any(transform.root != 0, axis=0)
@@ -128,7 +130,7 @@ def _diagonal(model: GaussianDiscriminant, center: Array, means: Array, spreads:
     spreads = jnp.where(share[:, None] > 0, spreads, total)
     spreads = (1 - model.shrinkage) * spreads + model.shrinkage * jnp.mean(spreads, axis=1, keepdims=True)
     spreads = spreads + model.variance_smoothing * jnp.max(total)
-    transform = _scaling(center, share @ spreads)
+    transform = _scaling(center, share @ spreads, _smallest(center, means))
     kept = jnp.any(transform.root != 0, axis=0)
     white = jnp.where(kept, spreads * jnp.square(jnp.diagonal(transform.root)), 1)
     low = white <= _tolerance(center)
@@ -138,18 +140,18 @@ def _diagonal(model: GaussianDiscriminant, center: Array, means: Array, spreads:
     return transform, eta.reshape(len(means), -1), jnp.sum(low, axis=1).astype(jnp.int32)
 
 
-def whitening(center: Array, covariance: Array) -> Transform:
-    """The transform after which the covariance is the identity.
+def whitening(center: Array, covariance: Array, smallest: Array) -> Transform:
+    """The transform after which the covariance is the identity; variances (d,) up to the smallest count as 0.
 
     Its rank is decided on the correlations; directions below it get columns of zeros. Their eigenvectors only choose a basis, in which
     the Cholesky factor is taken: derivatives are those at fixed rank, without differences of eigenvalues.
     """
     variance = jnp.diagonal(covariance)
-    varies = variance > 0
+    varies = variance > smallest
     scale = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1)), 1)
-    correlation = covariance / scale[:, None] / scale
+    correlation = jnp.where(varies[:, None] & varies, covariance, 0) / scale[:, None] / scale
     values, basis = jnp.linalg.eigh(lax.stop_gradient(correlation))
-    kept = values > _tolerance(center) * values[-1]
+    kept = values > _tolerance(center) * jnp.maximum(values[-1], 1)
     turned = matmul(matmul(basis.T, correlation), basis)
     both = kept[:, None] & kept
     identity = jnp.eye(len(center), dtype=center.dtype)
@@ -160,8 +162,8 @@ def whitening(center: Array, covariance: Array) -> Transform:
     return _transform(center, root, back, jnp.log(jnp.diagonal(factor)), jnp.log(scale), kept)
 
 
-def _scaling(center: Array, variance: Array) -> Transform:
-    kept = variance > 0
+def _scaling(center: Array, variance: Array, smallest: Array) -> Transform:
+    kept = variance > smallest
     scale = jnp.sqrt(jnp.where(kept, variance, 1))
     root = jnp.diag(jnp.where(kept, 1 / scale, 0))
     return _transform(center, root, jnp.diag(jnp.where(kept, scale, 0)), jnp.zeros_like(scale), jnp.log(scale), kept)
@@ -177,6 +179,16 @@ def _shrunk(covariance: Array, shrinkage: Any) -> Array:
     d = len(covariance)
     mean = jnp.trace(covariance) / d
     return (1 - shrinkage) * covariance + shrinkage * mean * jnp.eye(d, dtype=covariance.dtype)
+
+
+def _size(center: Array, means: Array) -> Array:
+    """(d,), how large the numbers in each column are."""
+    return jnp.abs(center) + jnp.max(jnp.abs(means - center), axis=0)
+
+
+def _smallest(center: Array, means: Array) -> Array:
+    """(d,), the variance of a column that is constant within each class, as far as rounding lets it be 0."""
+    return 1e-3 * jnp.square(jnp.finfo(center.dtype).eps * _size(center, means))
 
 
 def _tolerance(a: Array) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxml import families
 from jaxml.dtypes import as_array
 from jaxml.generative.classifier import Classifier
-from jaxml.generative.fit import fit
+from jaxml.generative.estimation import fit
 from jaxml.generative.gaussian import COVARIANCES, GaussianDiscriminant
 from jaxml.generative.naive_bayes import NaiveBayes
 
