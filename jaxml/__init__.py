@@ -8,6 +8,7 @@ from jaxml import likelihood as likelihood
 from jaxml import losses as losses
 from jaxml import optimize as optimize
 from jaxml import predictors as predictors
+from jaxml import training as training
 from jaxml.status import ConvergenceWarning as ConvergenceWarning
 from jaxml.status import Status as Status
 from jaxml.status import report as report

@@ -31,6 +31,12 @@ def record(cls: Any = None, /, *, kw_only: bool = False) -> Any:
     return make if cls is None else make(cls)
 
 
+def callable_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function as one that can cross jit as an argument, static by its identity; a record or a Partial as it is."""
+    leaves = jax.tree.leaves(function)
+    return jax.tree_util.Partial(function) if len(leaves) == 1 and leaves[0] is function else function
+
+
 def _register(cls: Any) -> Any:
     names = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("static")]
     static = [field.name for field in dataclasses.fields(cls) if field.metadata.get("static")]

@@ -359,7 +359,7 @@ def test_one_row_of_each_class():
         ({"covariance": "round"}, ValueError, "covariance='round'"),
         ({"shrinkage": 1.5}, ValueError, "between 0 and 1"),
         ({"classes": 2}, ValueError, "labels run from 0 to 1"),
-        ({"weights": -np.ones(150)}, ValueError, "negative"),
+        ({"weights": -np.ones(150, DTYPE)}, ValueError, "negative"),
         ({"check": True}, ValueError, "check=True"),
         ({"X": X[:, 0]}, ValueError, r"X has shape \(150,\)"),
         ({"X": np.where(X > 7, np.nan, X)}, ValueError, "missing"),

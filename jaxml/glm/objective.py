@@ -92,8 +92,9 @@ class GLMObjective:
     def _ridge(self) -> Array:
         return jnp.concatenate([jnp.ravel(p) for p in jax.tree.leaves(self.l2)]) * self.total
 
-    def batch(self, params: Linear, index: Array, keep: Array) -> tuple[Array, Linear]:
+    def batch(self, params: Linear, index: Array, keep: Array, key: Array) -> tuple[Array, Linear]:
         """Mean objective and its gradient on a minibatch: w_i n / sum w is the weight of row i."""
+        del key
         # The spare row is one of all rows, for a batch may hold none of positive weight.
         rows, w = _masked(self.rows.take(index), keep, _spare(self.rows))
         objective = GLMObjective(

@@ -13,10 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.tree_util import Partial
 
 from jaxml.linalg import matmul
-from jaxml.records import record, static_field
+from jaxml.records import callable_pytree, record, static_field
 
 
 @record
@@ -357,7 +356,7 @@ def from_features(phi: Callable[[Array], Array]) -> FeatureKernel:
 
     Source: notes 8.1.
     """
-    return FeatureKernel(_as_pytree(phi))
+    return FeatureKernel(callable_pytree(phi))
 
 
 def as_kernel(kernel: Any, dtype: Any = None) -> Kernel:
@@ -375,13 +374,8 @@ def as_kernel(kernel: Any, dtype: Any = None) -> Kernel:
             raise TypeError(
                 f"kernel must be a kernel of jaxml.kernels, as kernels.Gaussian(1.0), or a function (x, z), got {kernel!r}"
             )
-        kernel = _Plain(_as_pytree(kernel))
+        kernel = _Plain(callable_pytree(kernel))
     return kernel if dtype is None else jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), kernel)
-
-
-def _as_pytree(function: Callable[..., Array]) -> Callable[..., Array]:
-    """A plain function as one without leaves; a record or a Partial as it is."""
-    return Partial(function) if jax.tree_util.treedef_is_leaf(jax.tree.structure(function)) else function
 
 
 def squared_distances(X: Array, Z: Array, same: bool) -> Array:

@@ -256,7 +256,7 @@ def descend_in_batches(batch: Any, full: Any, params: Any, solver: Any, n: int, 
     """Run shuffled minibatches and judge the end by the full objective.
 
     Args:
-        batch: as in :func:`jaxml.optimize.stochastic.shuffled_epochs`.
+        batch: as in :func:`jaxml.optimize.stochastic.epoch`.
         full: params -> (value, gradient) of the objective over all examples.
         params: starting point, a pytree of floating-point arrays.
         solver: SGD, or Optax with epochs.
@@ -351,7 +351,7 @@ def _sgd(fun: Callable[[Any, Any], Array], params: Any, data: Any, solver: Any, 
         losses = jax.vmap(lambda row: fun(params, row))(rows)
         return jnp.sum(jnp.where(keep, losses, 0)) / jnp.sum(keep)
 
-    batch = lambda params, index, keep: jax.value_and_grad(mean)(
+    batch = lambda params, index, keep, _: jax.value_and_grad(mean)(
         params, jax.tree.map(lambda a: jnp.asarray(a)[index], data), keep
     )
     full = lambda params: jax.value_and_grad(mean)(params, data, jnp.ones(n, bool))
