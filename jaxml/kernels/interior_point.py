@@ -29,7 +29,6 @@ from jaxml.predictors.design import Design
 from jaxml.predictors.linear import Linear, linear
 
 _INSIDE = 0.995  # of the way to the edge of the box
-_PROXIMAL = 1e-5  # times 1 / C_i
 _ROOM = 0.01  # a tenth of a margin between the first iterate and complementarity
 _PATIENCE = 40  # the first iterates of a hard problem move away from the solution in the gap
 
@@ -143,7 +142,8 @@ def _newton(machine: _Machine, p: _Point) -> Callable[[Array, Array], _Point]:
     margin = machine.margin
     a, u = (jnp.where(margin.on, v, 1) for v in (p.a, margin.upper - p.a))
     over = lambda v: jnp.zeros_like(v) if margin.squared else v / u
-    stiff = margin.ridge + p.low / a + over(p.high) + _PROXIMAL / jnp.where(margin.on, margin.cost, 1)
+    proximal = jnp.finfo(a.dtype).eps ** (1 / 3) / jnp.where(margin.on, margin.cost, 1)
+    stiff = margin.ridge + p.low / a + over(p.high) + proximal
     w = jnp.where(margin.on, 1 / stiff, 0)
     matrix = machine.design.gram(w) + jnp.diag(machine.penalty)
     scale = jax.lax.rsqrt(jnp.diagonal(matrix))

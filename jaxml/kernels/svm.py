@@ -282,10 +282,8 @@ def _positive(name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Arra
 
 def _refuse_missing_class(rows: Rows, classes: int) -> None:
     """A class without rows has no side of the margin to be on."""
-    if any(isinstance(a, jax.core.Tracer) for a in (rows.y, rows.weights)):
-        return
     present = jnp.zeros(classes, bool).at[rows.y].max(rows.on)
-    if not bool(jnp.all(present)):
+    if not isinstance(present, jax.core.Tracer) and not bool(jnp.all(present)):
         raise ValueError(
             f"y has no row of class {int(jnp.argmin(present))} (of positive weight), but classes={classes}: relabel the classes"
             " 0..K-1, or give rows of each"
