@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+_BLOCK_BYTES = 1 << 20  # a block of X that stays in a core's cache
+
 
 class Rows(NamedTuple):
     """X (n, d), y (n,) or (n, k) or a pair of them, weights (n,) or None, offset (n,) or (n, k) or None."""
@@ -50,3 +52,11 @@ def first_where(on: Array, a: Array) -> Array:
 def column(v: Array, a: Array) -> Array:
     """A vector over the rows with trailing axes of size 1, so that it broadcasts against the leaf `a`."""
     return v.reshape(v.shape + (1,) * (a.ndim - 1))
+
+
+def block_rows(X: Any) -> int | None:
+    """Rows in a block: cache-sized on one CPU device; None (the whole array) on accelerators, for sharded and for traced X."""
+    if isinstance(X, jax.core.Tracer) or len(X.sharding.device_set) > 1 or next(iter(X.devices())).platform != "cpu":
+        return None
+    size = max(256, min(4096, _BLOCK_BYTES // max(1, X.shape[1] * X.dtype.itemsize)))
+    return int(size) if X.shape[0] > 2 * size else None

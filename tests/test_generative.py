@@ -36,6 +36,7 @@ MODELS = {
     "full": (GaussianDiscriminant("full"), X),
     "diagonal": (GaussianDiscriminant("diagonal"), X),
     "shrunk": (GaussianDiscriminant("full", 0.2), X),
+    "auto": (GaussianDiscriminant("full", "auto"), X),
     "bernoulli": (NaiveBayes(families.independent(families.Bernoulli(), 4), 1.0), BITS),
     "categorical": (NaiveBayes(families.independent(families.Categorical(5), 4), 1.0), CODES.astype(DTYPE)),
     "multinomial": (NaiveBayes(families.Multinomial(4), 1.0), COUNTS),
@@ -166,6 +167,32 @@ def test_batches_add_up_to_the_whole(name):
 
 
 @EVERY
+def test_a_batch_without_any_weight_changes_nothing(name):
+    """Whatever it holds: a padded block of a stream."""
+    model, data = MODELS[name]
+    whole = generative.summarise(model, data, Y, classes=3)
+    idle = generative.summarise(model, np.full_like(data[:6], np.nan), Y[:6], classes=3, weights=np.zeros(6, DTYPE))
+    for pair in ((whole, idle), (idle, whole)):
+        fit = generative.estimate(model, generative.merge(model, *pair))
+        close(generative.log_joint(fit, data), generative.log_joint(fitted(name), data))
+
+
+@pytest.mark.parametrize(
+    "covariance",
+    ["shared", pytest.param("full", marks=pytest.mark.slow), pytest.param("diagonal", marks=pytest.mark.slow)],
+)
+def test_many_rows_go_in_blocks(covariance):
+    """Of 4096 rows of 4 columns: what they add up to is what all at once give, inside jit."""
+    more, y = np.tile(X, (61, 1)), np.tile(Y, 61)
+    model = GaussianDiscriminant(covariance)
+    assert len(more) > 2 * 4096 and len(more) % 4096
+    blocks = generative.summarise(model, more, y, classes=3)
+    at_once = jax.jit(lambda X, y: generative.summarise(model, X, y, classes=3))(more, y)
+    for a, b in zip(jax.tree.leaves(blocks), jax.tree.leaves(at_once), strict=True):
+        close(a, b)
+
+
+@EVERY
 def test_weights_are_copies_and_rows_of_weight_0_are_absent(name):
     model, data = MODELS[name]
     w = np.arange(len(Y)) % 3
@@ -217,6 +244,63 @@ def test_derivatives_of_a_fit(name):
         assert_agree(slope, (value(0.5 + h) - value(0.5 - h)) / (2 * h), "difference", error=1.0)
 
 
+OPTIONS = {  # a model as a function of its option
+    "shared": (lambda t: GaussianDiscriminant("shared", t), X),
+    "full": (lambda t: GaussianDiscriminant("full", t), X),
+    "diagonal": (lambda t: GaussianDiscriminant("diagonal", t), X),
+    "variance": (lambda t: GaussianDiscriminant("diagonal", 0.0, t), X),
+    "bernoulli": (lambda t: NaiveBayes(families.independent(families.Bernoulli(), 4), t), BITS),
+    "mixed": (lambda t: NaiveBayes(MIXED_FAMILY, t), MIXED),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "shared" else pytest.mark.slow) for n in OPTIONS])
+def test_options_can_be_batched_and_differentiated(name):
+    model, data = OPTIONS[name]
+    value = lambda t: generative.log_likelihood(generative.fit(model(t), data, Y, classes=3), data, Y)
+    t = np.array([0.1, 0.4, 0.8], DTYPE)
+    single = np.array([value(v) for v in t])
+    close(jax.jit(jax.vmap(value))(t), single, RTOL * 10)
+    slope = jax.grad(value)(jnp.asarray(0.4, DTYPE))
+    assert np.isfinite(slope)
+    if X64:
+        h = 1e-5
+        assert_agree(slope, (value(0.4 + h) - value(0.4 - h)) / (2 * h), "difference", error=1.0)
+
+
+@pytest.mark.parametrize("name", ["shared", pytest.param("full", marks=pytest.mark.slow),
+                                  pytest.param("auto", marks=pytest.mark.slow), pytest.param("gamma", marks=pytest.mark.slow)])  # fmt: skip
+def test_derivatives_in_the_data(name):
+    model, _ = MODELS[name]
+    direction = RNG.normal(size=X.shape).astype(DTYPE) / 100
+
+    def value(t):
+        moved = X + t * direction
+        return generative.log_likelihood(generative.fit(model, moved, Y, classes=3), X, Y)
+
+    slope = jax.grad(value)(jnp.asarray(0.5, DTYPE))
+    assert np.isfinite(slope)
+    if X64:
+        h = 1e-4
+        assert_agree(slope, (value(0.5 + h) - value(0.5 - h)) / (2 * h), "difference", error=1.0)
+
+
+def test_derivatives_of_merged_batches_of_which_one_lacks_a_class():
+    def value(t):
+        w = jnp.exp(t * jnp.linspace(0, 1, len(Y), dtype=DTYPE))
+        model = GaussianDiscriminant("shared")
+        a, b = (
+            generative.summarise(model, X[s], Y[s], classes=3, weights=w[s]) for s in (slice(0, 80), slice(80, 150))
+        )
+        return generative.log_likelihood(generative.estimate(model, generative.merge(model, a, b)), X, Y)
+
+    whole = lambda t: generative.log_likelihood(
+        generative.fit(GaussianDiscriminant("shared"), X, Y, classes=3, weights=jnp.exp(t * jnp.linspace(0, 1, len(Y), dtype=DTYPE))), X, Y
+    )  # fmt: skip
+    t = jnp.asarray(0.3, DTYPE)
+    close(jax.grad(value)(t), jax.grad(whole)(t), RTOL * 100)
+
+
 @pytest.mark.parametrize("name", ["shared", "diagonal", "bernoulli"])
 def test_a_batch_of_weights_is_a_loop(name):
     model, data = MODELS[name]
@@ -247,10 +331,6 @@ def test_the_posterior_of_a_family_is_a_softmax_regression_in_its_statistic(name
     c = generative.coefficients(fit)
     t = np.asarray(fit.family.statistic(jnp.asarray(data)), float)
     eta = t @ np.asarray(c.weight, float) + np.asarray(c.bias, float)
-    if name == "multinomial":  # a(eta) counts once a trial
-        m = data.sum(axis=1, keepdims=True)
-        log_prior, a = np.asarray(fit.log_prior, float), np.asarray(fit.family.log_partition(fit.eta), float)
-        eta = t @ np.asarray(fit.eta, float).T - m * a + log_prior
     close(sp.softmax(eta, axis=1), generative.predict(fit, data), 10 * RTOL)
 
 
@@ -345,6 +425,57 @@ def test_a_row_that_is_impossible_under_every_class_leaves_the_prior():
     close(generative.predict(fit, new), [[2 / 3, 1 / 3]])
 
 
+def test_a_value_that_a_class_has_not_shown_is_impossible_in_it():
+    """Also where the shares of 49 rows do not sum to 1."""
+    bits, y = np.r_[np.ones(49), np.zeros(5)][:, None].astype(DTYPE), np.r_[np.zeros(49, int), np.ones(5, int)]
+    joint = np.asarray(generative.log_joint(generative.bernoulli_naive_bayes(bits, y, smoothing=0), bits[[0, 50]]))
+    close(joint[[0, 1], [0, 1]], np.log([49 / 54, 5 / 54]))
+    assert np.all(np.isneginf(joint[[0, 1], [1, 0]]))
+
+
+def test_a_level_beyond_those_of_the_model_is_impossible():
+    fit = generative.categorical_naive_bayes(CODES.astype(int), Y, levels=9)
+    new = np.array([[9, 0, 0, 0], [np.nan, 0, 0, 0]], DTYPE)
+    assert np.all(np.isneginf(generative.log_joint(fit, new)[0]))
+    close(generative.predict(fit, new)[0], np.exp(fit.log_prior))
+    assert np.all(np.isnan(generative.predict(fit, new)[1]))  # what is missing is not known
+
+
+def test_levels_are_read_from_the_rows_that_count():
+    w = np.arange(len(Y)) % 2
+    bad = np.where(w[:, None] == 0, np.nan, CODES).astype(DTYPE)
+    fit = generative.categorical_naive_bayes(bad, Y, weights=w.astype(DTYPE))
+    copy = generative.categorical_naive_bayes(CODES[w > 0].astype(int), Y[w > 0])
+    close(generative.predict(fit, CODES[w > 0].astype(DTYPE)), generative.predict(copy, CODES[w > 0].astype(int)))
+
+
+def test_numbers_that_do_not_vary_in_a_class_of_a_mixed_model():
+    flat = X.copy()
+    flat[Y == 0, 1] = 3.0
+    fit = generative.fit(families.independent(families.NormalMeanVariance(), 4), flat, Y)
+    np.testing.assert_array_equal(fit.floored, [1, 0, 0])
+    assert not np.any(np.isnan(generative.predict(fit, X))) and "raised" in report(fit)
+    # Elsewhere nothing changes.
+    close(
+        generative.log_joint(fit, X)[:, 1:],
+        generative.log_joint(generative.gaussian_naive_bayes(flat, Y), X)[:, 1:],
+        RTOL * 10,
+    )
+
+
+def test_far_away_rows_have_a_posterior():
+    far = (X[:3] * (1e150 if X64 else 1e15)).astype(DTYPE)
+    c = generative.coefficients(fitted("shared"))
+    expected = np.argmax(far.astype(float) @ np.asarray(c.weight, float), axis=1)
+    np.testing.assert_array_equal(generative.predict(fitted("shared"), far), np.eye(3)[expected])
+
+
+@pytest.mark.filterwarnings("ignore::jaxml.status.ConvergenceWarning")
+def test_variances_beyond_the_range_of_the_dtype_are_reported():
+    fit = generative.gaussian_discriminant_analysis((X * (1e200 if X64 else 1e25)).astype(DTYPE), Y)
+    assert fit.status == Status.NON_FINITE
+
+
 def test_one_row_of_each_class():
     fit = generative.gaussian_discriminant_analysis(X[[0, 60, 120]], np.arange(3))
     assert fit.transform.rank == 0 and fit.status == Status.CONVERGED and fit.separated
@@ -373,6 +504,21 @@ def test_bad_input(change, error, match):
 
 
 def test_more_bad_input():
+    parts = [generative.summarise(MODELS["shared"][0], X, Y, classes=k) for k in (3, 4)]
+    with pytest.raises(ValueError, match="classes, or are not both"):
+        generative.merge(MODELS["shared"][0], *parts)
+    with pytest.raises(ValueError, match=r"y\[100\] = 3 is not a class"):
+        generative.log_likelihood(fitted("shared"), X, Y + 1)
+    with pytest.raises(ValueError, match="weights are all zero"):
+        generative.gaussian_discriminant_analysis(X, Y, weights=np.zeros(len(Y), DTYPE))
+    with pytest.raises(ValueError, match="shrinkage='automatic'"):
+        generative.gaussian_discriminant_analysis(X, Y, shrinkage="automatic")
+    with pytest.raises(ValueError, match="'diagonal' has none"):
+        generative.gaussian_discriminant_analysis(X, Y, shrinkage="auto", covariance="diagonal")
+    with pytest.raises(ValueError, match="covariance='round'"):
+        generative.fit(GaussianDiscriminant("round"), X, Y)
+    with pytest.raises(ValueError, match="levels has shape"):
+        generative.categorical_naive_bayes(CODES.astype(int), Y, levels=[5, 5])
     with pytest.raises(ValueError, match="outside the support of Product"):
         generative.bernoulli_naive_bayes(X, Y)
     with pytest.raises(ValueError, match="check='hull'"):
@@ -389,6 +535,7 @@ def test_more_bad_input():
         generative.predict(fitted("shared"), X[:, :2])
 
 
+@pytest.mark.slow
 def test_maximum_likelihood_of_discriminant_analysis_beats_any_logistic_posterior_in_its_own_likelihood():
     """And loses to the discriminative fit in the conditional one: two estimates of the same coefficients."""
     keep = Y > 0

@@ -50,6 +50,18 @@ def test_shrunk_discriminant_analysis(name):
     agree(scores(generative.log_joint(fit, X)), scores(other.decision_function(X)), "log joint")
 
 
+@EVERY
+def test_shrinkage_of_ledoit_and_wolf(name):
+    X, y = TABLES[name]
+    # Its solver lsqr inverts the covariance in the units of the data, and keeps 7 digits on breast_cancer (condition 1.5e11).
+    other = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(X, y)
+    fit = generative.gaussian_discriminant_analysis(X, y, shrinkage="auto")
+    agree(scores(generative.log_joint(fit, X)), scores(other.decision_function(X)), "log joint")
+    means, covariance = np.asarray(fit.eta @ fit.transform.back + fit.transform.center), other.covariance_
+    agree(means, other.means_, "means")
+    agree(np.asarray(fit.transform.back.T @ fit.transform.back), covariance, "covariance")
+
+
 @pytest.mark.parametrize("name", ["iris", "wine"])  # it raises on the singular covariances of the others
 def test_quadratic_discriminant_analysis(name):
     X, y = TABLES[name]

@@ -172,6 +172,11 @@ class Family:
         """The eta with these moments: maximum likelihood."""
         raise NotImplementedError
 
+    def raised(self, moments: Any, pooled: Any) -> tuple[Any, Any]:
+        """Moments of some of the observations that have an eta: a spread of 0 beside that of all of them, `pooled`, is raised to the
+        share sqrt(eps) of it (see :func:`raised_spread`); and how many were."""
+        return moments, 0
+
     def uniform(self) -> tuple[Any, int] | None:
         """For a finite support the moments of the uniform law on it, and the number of values: what Laplace smoothing adds."""
         return None
@@ -204,3 +209,15 @@ class Family:
             return self.statistic(y)
         m = jnp.where(m == 0, 1, m)  # no trials: no successes, and no say in anything
         return self.statistic(y) / (m if self.natural_size is None else m[..., None])
+
+
+def raised_spread(spread: Array, pooled: Array, rounding: Any = 0.0) -> tuple[Array, Array]:
+    """A spread that is 0 beside the pooled one raised to the share sqrt(eps) of it, and whether it was.
+
+    Where the pooled one is itself not above `rounding` nothing varies, and any one spread serves: 1.
+    """
+    eps = jnp.finfo(spread.dtype).eps
+    varies = pooled > rounding
+    scale = jnp.where(varies, pooled, 1)
+    low = varies & (spread <= 10 * eps * scale)
+    return jnp.where(varies, spread + jnp.where(low, jnp.sqrt(eps) * scale, 0), 1), low

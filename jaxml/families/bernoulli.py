@@ -57,7 +57,14 @@ class Bernoulli(Family):
         )
 
     def uniform(self):
-        return 0.5, 2
+        return (0.5, 0.5), 2
+
+    def moments(self, y, weights):
+        """The shares of 0 and of 1: that of a value which does not occur is exactly 0, which 1 - E[Y] would not be."""
+        return jnp.tensordot(weights, 1 - y, 1), jnp.tensordot(weights, y, 1)
+
+    def from_moments(self, moments):
+        return jnp.log(moments[1]) - jnp.log(moments[0])
 
     def natural(self, mean):
         return special.logit(mean)
@@ -137,6 +144,15 @@ class Binomial(Family):
     def loss(self, eta, y):
         s, m = y
         return special.product(m - s, special.softplus(eta)) + special.product(s, special.softplus(-eta))
+
+    def moments(self, y, weights):
+        """The shares of failures and of successes: see :meth:`Bernoulli.moments`."""
+        s, m = y
+        total = jnp.sum(weights * m)
+        return jnp.tensordot(weights, m - s, 1) / total, jnp.tensordot(weights, s, 1) / total
+
+    def from_moments(self, moments):
+        return jnp.log(moments[1]) - jnp.log(moments[0])
 
     def natural(self, mean):
         return special.logit(mean)

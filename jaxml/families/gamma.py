@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml import special
-from jaxml.families.base import Family, family
+from jaxml.families.base import Family, family, raised_spread
 from jaxml.loggamma import digamma_gap, log_gamma_gap
 
 
@@ -184,6 +184,10 @@ class GammaShapeRate(Family):
         mean = (1 - share) * a[0] + share * b[0]
         gap = lambda m: _excess((m - mean) / mean, jnp.log(m) - jnp.log(mean))
         return mean, (1 - share) * (a[1] + gap(a[0])) + share * (b[1] + gap(b[0]))
+
+    def raised(self, moments, pooled):
+        gap, low = raised_spread(moments[1], pooled[1], 1e-3 * jnp.finfo(pooled[1].dtype).eps ** 2)
+        return (moments[0], gap), jnp.sum(low)
 
     def from_moments(self, moments):
         mean, gap = moments

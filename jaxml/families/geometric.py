@@ -53,6 +53,13 @@ class Geometric(Family):
     def hull(self, y):
         return (y >= 1) & jnp.isfinite(y)
 
+    def moments(self, y, weights):
+        """E[Y - 1], exactly 0 where all y are 1."""
+        return jnp.tensordot(weights, y - 1, 1)
+
+    def from_moments(self, moments):
+        return -jnp.log1p(1 / moments)
+
     def natural(self, mean):
         large = mean > 2
         return jnp.where(large, special.log1p(-1 / jnp.where(large, mean, 2)), jnp.log((mean - 1) / mean))

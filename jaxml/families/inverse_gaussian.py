@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import exp1
 
 from jaxml import special
-from jaxml.families.base import Family, family
+from jaxml.families.base import Family, family, raised_spread
 
 
 @family
@@ -142,6 +142,11 @@ class InverseGaussianMeanShape(Family):
         mean = (1 - share) * a[0] + share * b[0]
         gap = lambda m: ((m - mean) / mean) ** 2 / m
         return mean, (1 - share) * (a[1] + gap(a[0])) + share * (b[1] + gap(b[0]))
+
+    def raised(self, moments, pooled):
+        rounding = 1e-3 * jnp.finfo(pooled[1].dtype).eps ** 2 / pooled[0]
+        gap, low = raised_spread(moments[1], pooled[1], rounding)
+        return (moments[0], gap), jnp.sum(low)
 
     def from_moments(self, moments):
         return _pack(moments[0], 1 / moments[1])

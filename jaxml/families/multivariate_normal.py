@@ -118,6 +118,18 @@ class MultivariateNormal(Family):
     def from_moments(self, moments):
         return self.pack(*moments)
 
+    def raised(self, moments, pooled):
+        mean, covariance = moments
+        eps, identity = jnp.finfo(mean.dtype).eps, jnp.eye(self.dimension, dtype=mean.dtype)
+        variance = jnp.diagonal(pooled[1])
+        varies = variance > 1e-3 * jnp.square(eps * pooled[0])
+        scale = jnp.sqrt(jnp.where(varies, variance, 1))
+        units = scale[:, None] * scale
+        scaled = jnp.where(varies[:, None] & varies, covariance / units, identity)
+        values = jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled))
+        low = jnp.sum(values <= 10 * self.dimension * eps * jnp.maximum(values[-1], 1))
+        return (mean, units * (scaled + jnp.where(low > 0, jnp.sqrt(eps), 0) * identity)), low
+
     def from_unconstrained(self, z):
         """z = (mean, lower triangle of L by rows), P = L L', with the logarithms of the diagonal of L."""
         lower = self._lower(z[..., self.dimension :])

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxml import special
-from jaxml.families.base import Family, family
+from jaxml.families.base import Family, family, raised_spread
 from jaxml.linalg import matmul
 
 
@@ -149,6 +149,11 @@ class NormalMeanVariance(Family):
 
     def from_moments(self, moments):
         return _pack(*moments)
+
+    def raised(self, moments, pooled):
+        rounding = 1e-3 * jnp.square(jnp.finfo(pooled[0].dtype).eps * pooled[0])
+        variance, low = raised_spread(moments[1], pooled[1], rounding)
+        return (moments[0], variance), jnp.sum(low)
 
     def from_unconstrained(self, z):
         """z = (mean, log variance)."""

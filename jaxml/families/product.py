@@ -23,7 +23,8 @@ class Product(Family):
         columns: static, for each part the columns of y that it describes, as a tuple.
 
     Raises:
-        TypeError: (by the functions over families) for parts that count trials, whose number differs by observation.
+        TypeError, ValueError: (where a model is fitted) for parts that count trials, whose number differs by observation, and for
+            columns that are missing or named twice.
 
     Example:
         >>> import jax.numpy as jnp
@@ -67,8 +68,8 @@ class Product(Family):
         return self._all(lambda part, y: part.hull(y), y)
 
     def parameters_valid(self):
-        valid = [jnp.all(jnp.asarray(part.parameters_valid())) for part in self.parts]
-        return jnp.all(jnp.stack(valid)) & (not any(part.has_trials for part in self.parts))
+        self._check_structure()
+        return jnp.all(jnp.stack([jnp.all(jnp.asarray(part.parameters_valid())) for part in self.parts]))
 
     def loss(self, eta, y):
         return self._sum(lambda part, eta, y: part.loss(eta, y) / part.dispersion, self._split(eta), self._pieces(y))
@@ -82,6 +83,10 @@ class Product(Family):
 
     def merge(self, a, b, share):
         return tuple(part.merge(*pair, share) for part, *pair in zip(self.parts, a, b, strict=True))
+
+    def raised(self, moments, pooled):
+        each = [part.raised(*pair) for part, *pair in zip(self.parts, moments, pooled, strict=True)]
+        return tuple(m for m, _ in each), sum(count for _, count in each)
 
     def from_moments(self, moments):
         return self._join([functions.maximum_likelihood(*pair) for pair in zip(self.parts, moments, strict=True)])
@@ -116,6 +121,15 @@ class Product(Family):
         keys = jax.random.split(key, len(self.parts))
         draws = [part.sample(*a, shape) for part, *a in zip(self.parts, keys, self._split(eta), strict=True)]
         return self._place([d.astype(eta.dtype) for d in draws])
+
+    def _check_structure(self):
+        if len(self.parts) != len(self.columns) or not self.parts:
+            raise ValueError(f"Product has {len(self.parts)} parts, but columns for {len(self.columns)}")
+        if any(part.has_trials for part in self.parts):
+            raise TypeError(f"a part of {self} counts trials, whose number differs by observation")
+        described = sorted(j for columns in self.columns for j in columns)
+        if described != list(range(len(described))):
+            raise ValueError(f"the columns {self.columns} of Product must name each of 0..c-1 once")
 
     # -- blocks of eta and of y ------------------------------------------------------------------------------------
     @property

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
+from jaxml.families.door import refuse_where
 from jaxml.families.product import Product
 from jaxml.linalg import matmul
 from jaxml.predictors.linear import Linear
@@ -211,15 +212,17 @@ def log_likelihood(fit: Classifier, X: Any, y: ArrayLike, *, weights: ArrayLike 
 
     Source: notes 1.5, 7.2.
     """
-    X, y = _read(fit, X), jnp.asarray(y)
-    if y.shape != X.shape[:1]:
-        raise ValueError(f"y has shape {y.shape}, expected {X.shape[:1]} to match X")
-    if weights is None:
-        return jnp.sum(jnp.take_along_axis(_log_joint(fit, X), y[:, None], axis=1))
-    w = jnp.asarray(weights, X.dtype)
-    X, y = first_where(w > 0, X), first_where(w > 0, y)
-    each = jnp.take_along_axis(_log_joint(fit, X), y[:, None], axis=1)[:, 0]
-    return jnp.sum(jnp.where(w > 0, w * each, 0))
+    X, y = _read(fit, X), jnp.asarray(y, jnp.int32)
+    w = None if weights is None else jnp.asarray(weights, X.dtype)
+    for name, a in (("y", y), ("weights", w)):
+        if a is not None and a.shape != X.shape[:1]:
+            raise ValueError(f"{name} has shape {a.shape}, expected {X.shape[:1]} to match X")
+    if w is not None:
+        refuse_where("weights", w, w < 0, "is negative")
+        X, y = first_where(w > 0, X), first_where(w > 0, y)
+    labels = f"labels run from 0 to {len(fit.log_prior) - 1}"
+    refuse_where("y", y, (y < 0) | (y >= len(fit.log_prior)), f"is not a class of the fit: {labels}")
+    return _log_likelihood(fit, X, y, w)
 
 
 def score(fit: Classifier, X: Any, y: ArrayLike) -> Array:
@@ -281,7 +284,7 @@ def coefficients(fit: Classifier) -> Linear:
 
     The features are x itself for discriminant analysis with a shared covariance, and the sufficient statistic T(x) of the family for
     every model without a transform. They sum to zero over the classes where they are finite; the difference of two columns is a
-    logistic regression.
+    logistic regression. A value that is impossible in a class, or in all others, has an infinite coefficient.
 
     Args:
         fit: a fitted classifier.
@@ -302,8 +305,10 @@ def coefficients(fit: Classifier) -> Linear:
 
     Source: notes 7.2; Bishop (2006), sections 4.2.1 and 4.2.4.
     """
-    weight = fit.eta.T
-    bias = fit.log_prior - fit.family.log_partition(fit.eta)
+    weight, a = fit.eta.T, fit.family.log_partition(fit.eta)
+    bias = fit.log_prior - (0 if fit.family.has_trials else a)
+    if fit.family.has_trials:  # a counts once a trial, and the counts T(x) sum to the trials
+        weight = weight - a
     if fit.transform is not None:
         if fit.eta.shape[1] != fit.transform.center.size:
             raise TypeError("the covariances differ by class: the boundaries are quadratic in x, not linear")
@@ -334,18 +339,36 @@ def columns(family: Family) -> int | None:
 
 @jax.jit
 def _log_joint(fit: Classifier, X: Array) -> Array:
-    z = X if fit.transform is None else fit.transform(X)
+    z, known = _observations(fit, X)
     volume = 0 if fit.transform is None else fit.transform.log_volume
-    losses = fit.family.losses(fit.eta, z)
-    return fit.log_prior + volume + fit.family.log_base(z)[:, None] - losses
+    return _ruled(fit.log_prior + volume + fit.family.log_base(z)[:, None] - fit.family.losses(fit.eta, z), known)
+
+
+@jax.jit
+def _log_likelihood(fit: Classifier, X: Array, y: Array, w: Array | None) -> Array:
+    each = jnp.take_along_axis(_log_joint(fit, X), y[:, None], axis=1)[:, 0]
+    return jnp.sum(each if w is None else jnp.where(w > 0, w * each, 0))
 
 
 @jax.jit
 def _posterior(fit: Classifier, X: Array) -> Array:
-    joint = _log_joint(fit, X)
-    top = jnp.max(joint, axis=1, keepdims=True)
-    possible = top > -jnp.inf
-    return jax.nn.log_softmax(jnp.where(possible, joint, fit.log_prior), axis=1)
+    z, known = _observations(fit, X)
+    # Without log b and the volume, which drop out and could be large.
+    scores = _ruled(fit.log_prior - fit.family.losses(fit.eta, z), known)
+    impossible = jnp.all(scores == -jnp.inf, axis=1, keepdims=True)
+    return jax.nn.log_softmax(jnp.where(impossible, fit.log_prior, scores), axis=1)
+
+
+def _observations(fit: Classifier, X: Array) -> tuple[Array, Array]:
+    """z, with rows that are no observations replaced by one that is, and what log p is of each row: 0 if it is that of z."""
+    z = X if fit.transform is None else fit.transform(X)
+    possible, unknown = fit.family.hull(z), jnp.any(jnp.isnan(X.reshape(len(X), -1)), axis=1)
+    z = first_where(possible, z) if fit.transform is None else z  # normal laws take any number, and a copy costs
+    return z, jnp.where(unknown, jnp.nan, jnp.where(possible, 0, -jnp.inf))
+
+
+def _ruled(scores: Array, known: Array) -> Array:
+    return jnp.where(known[:, None] == 0, scores, known[:, None])
 
 
 def _centred(a: Array) -> Array:

@@ -24,7 +24,7 @@ from jaxml.families.base import Family
 from jaxml.generative.classifier import Classifier, columns
 from jaxml.generative.gaussian import GaussianDiscriminant
 from jaxml.generative.naive_bayes import NaiveBayes
-from jaxml.rows import Rows
+from jaxml.rows import Rows, block_rows
 from jaxml.status import report
 
 
@@ -85,6 +85,8 @@ def fit(
     """
     classes = count_classes(y, classes)
     summary = summarise(model, X, y, classes=classes, weights=weights, check=check)
+    if check and not isinstance(summary.weight, jax.core.Tracer) and not bool(jnp.any(summary.weight > 0)):
+        raise ValueError("weights are all zero: no row is left to fit")
     result = estimate(model, summary, prior=prior)
     if check and not isinstance(result.eta, jax.core.Tracer) and int(result.status):
         report(result)
@@ -92,7 +94,7 @@ def fit(
 
 
 def summarise(model: Any, X: Any, y: Any, *, classes: int, weights: Any = None, check: Any = "support") -> Summary:
-    """The summary of a batch of rows, in which classes may be missing.
+    """The summary of a batch of rows, in which classes may be missing, and all weights 0.
 
     Args:
         model: as for :func:`fit`.
@@ -127,13 +129,15 @@ def summarise(model: Any, X: Any, y: Any, *, classes: int, weights: Any = None, 
         raise ValueError(f"X has shape {X.shape}, expected (n{', ' + str(d or 'd') if ndim == 2 else ''}) for {model}")
     flat = X if X.ndim == 2 else X[:, None]
     rows = read_rows(Categorical(classes), flat, y, weights, None)
+    check = check if _some(rows.weights) else False
     if check:
         refuse_bad_values(Categorical(classes), rows)
     rows = rows._replace(X=rows.X.reshape(X.shape))
     model = jax.tree.map(lambda leaf: jnp.asarray(leaf, rows.X.dtype), model)
     if check and isinstance(model, NaiveBayes):
         _refuse_outside(model.family, rows, check)
-    return _summarise(model, rows, classes)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in rows)
+    return _summarise(model, rows, classes, None if traced or rows.X.ndim == 1 else block_rows(rows.X))
 
 
 def merge(model: Any, a: Summary, b: Summary) -> Summary:
@@ -147,6 +151,9 @@ def merge(model: Any, a: Summary, b: Summary) -> Summary:
     Returns:
         :class:`Summary`.
 
+    Raises:
+        ValueError: summaries of another number of classes or columns.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxml import families, generative
@@ -156,6 +163,10 @@ def merge(model: Any, a: Summary, b: Summary) -> Summary:
 
     Source: Chan, Golub & LeVeque (1983).
     """
+    if jax.tree.map(jnp.shape, a) != jax.tree.map(jnp.shape, b):
+        raise ValueError(
+            f"the summaries have {len(a.weight)} and {len(b.weight)} classes, or are not both of rows and a model like these"
+        )
     return _merge(as_model(model), a, b)
 
 
@@ -194,25 +205,32 @@ def as_model(model: Any) -> Any:
 
     Raises:
         TypeError: not a model.
+        ValueError: an option outside its range.
     """
     if isinstance(model, GaussianDiscriminant | NaiveBayes):
-        return model
+        return model.checked()
     if isinstance(model, Family):
-        return NaiveBayes(model, 0.0)
+        return NaiveBayes(model, 0.0).checked()
     raise TypeError(f"model must be GaussianDiscriminant, NaiveBayes or a family of jaxml.families, got {model!r}")
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
-@partial(jax.jit, static_argnames="classes")
-def _summarise(model: Any, rows: Rows, classes: int) -> Summary:
+def _some(weights: Array | None) -> bool:
+    """Whether any weight is not 0, as far as that can be read."""
+    return weights is None or isinstance(weights, jax.core.Tracer) or bool(jnp.any(weights != 0))
+
+
+@partial(jax.jit, static_argnames=("classes", "block"))
+def _summarise(model: Any, rows: Rows, classes: int, block: int | None) -> Summary:
     rows = rows.safe()
     w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
     each = jnp.where(rows.y == jnp.arange(classes)[:, None], w, 0)
     weight = jnp.sum(each, axis=1)
-    # A class without rows is summarised by all rows: finite numbers, to which merge and estimate give no weight.
+    # A class without rows is summarised by all rows, to which merge and estimate give no weight.
     shares = jnp.where(weight[:, None] > 0, each, w) / jnp.where(weight > 0, weight, jnp.sum(w))[:, None]
     trials = model.family.trials(rows.X) if isinstance(model, NaiveBayes) else 1
-    return Summary(weight, jnp.sum(each * trials, axis=1), model.moments(rows.X, rows.y, shares, weight))
+    size = jnp.sum(jnp.where(each > 0, each * trials, 0), axis=1)
+    return Summary(weight, size, model.moments(rows.X, rows.y, shares, weight, block))
 
 
 @jax.jit
@@ -245,7 +263,6 @@ def _refuse_outside(family: Family, rows: Rows, check: str) -> None:
         return
     i = int(jnp.argmin(inside))
     row = np.array2string(np.asarray(rows.X[i]), threshold=8)
-    remedy = (
-        "; if such values are meant, as shares in the place of counts, use check='hull'" if check == "support" else ""
-    )
+    shares = check == "support" and bool(family.hull(rows.X)[i])
+    remedy = "; if such values are meant, as shares in the place of counts, use check='hull'" if shares else ""
     raise ValueError(f"X[{i}] = {row} is outside the {check} of {type(family).__name__}{remedy}")

@@ -9,6 +9,8 @@ on average, so that columns of any scale and far from 0 keep their digits, and "
 Source: notes 7.2; Hastie, Tibshirani & Friedman (2009), section 4.3.
 """
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,8 +19,9 @@ from jax import Array, lax
 
 from jaxml.families import MultivariateNormal, Normal, NormalMeanVariance, independent
 from jaxml.families.functions import maximum_likelihood
+from jaxml.generative import ledoit_wolf
 from jaxml.generative.classifier import Classifier, Transform
-from jaxml.generative.naive_bayes import pool, share_of
+from jaxml.generative.naive_bayes import known, merged, pool, refuse_number, share_of
 from jaxml.linalg import matmul
 from jaxml.records import record, static_field
 
@@ -32,7 +35,8 @@ class GaussianDiscriminant:
     Args:
         covariance: static; 'shared': one covariance, linear boundaries; 'full': one for each class, quadratic boundaries;
             'diagonal': independent columns with variances for each class (Gaussian naive Bayes).
-        shrinkage: s in [0, 1], the covariances become (1 - s) Sigma + s tr(Sigma)/d I; for few rows and many columns.
+        shrinkage: s in [0, 1], the covariances become (1 - s) Sigma + s tr(Sigma)/d I; for few rows and many columns. 'auto': towards
+            the diagonal of each class, by the estimate of Ledoit and Wolf, which costs three products of the rows a class.
         variance_smoothing: this share of the largest variance of a column of X is added to every variance.
 
     Example:
@@ -43,41 +47,72 @@ class GaussianDiscriminant:
         >>> print(generative.classify(fit, jnp.array([[2.5], [-9.0]])))  # the wider law wins far out on either side
         [0 1]
 
-    Source: Friedman (1989), "Regularized discriminant analysis", for the shrinkage.
+    Source: Friedman (1989), "Regularized discriminant analysis"; Ledoit & Wolf (2004).
     """
 
     covariance: str = static_field(default="shared")
     shrinkage: Any = 0.0
     variance_smoothing: Any = 0.0
 
-    def moments(self, X: Array, y: Array, shares: Array, weight: Array) -> Any:
+    def checked(self) -> "GaussianDiscriminant":
+        """The model, 'auto' as None, or an error that says what is wrong with it."""
+        if self.covariance not in COVARIANCES:
+            raise ValueError(f"covariance={self.covariance!r} is not known; use one of {COVARIANCES}")
+        refuse_number("variance_smoothing", self.variance_smoothing)
+        if isinstance(self.shrinkage, str) and self.shrinkage != "auto":
+            raise ValueError(f"shrinkage={self.shrinkage!r} is not known; use a number between 0 and 1, or 'auto'")
+        automatic = self.shrinkage is None or isinstance(self.shrinkage, str)
+        if automatic and self.covariance == "diagonal":
+            raise ValueError("shrinkage='auto' shrinks covariances, and covariance='diagonal' has none; use a number")
+        if not automatic:
+            refuse_number("shrinkage", self.shrinkage, 1)
+        return replace(self, shrinkage=None) if automatic else self
+
+    def moments(self, X: Array, y: Array, shares: Array, weight: Array, block: int | None) -> Any:
         """Means (K, d) and covariances or variances of each class; the one covariance within classes where it is shared."""
-        if self.covariance != "shared":
-            return jax.vmap(lambda w: self._law(X.shape[1]).moments(X, w))(shares)
-        mean = matmul(shares, X)
-        residual = X - mean[y]
         share = weight / jnp.sum(weight)
-        # The rounding errors of the means, one row for each class.
-        rest = matmul(jnp.where(weight[:, None] > 0, shares, 0), residual)
-        within = matmul((residual * (share @ shares)[:, None]).T, residual) - matmul(rest.T * share, rest)
-        return mean + rest, within
+        shares = jnp.where(weight[:, None] > 0, shares, 0)
+        mean = matmul(shares, X)
+
+        def sums(x: Array, y: Array, shares: Array) -> Any:
+            residual = x - mean[y]
+            return matmul(shares, residual), self._spread(residual, shares, share)
+
+        rest, spread = _over_blocks(sums, block, X, y, shares)  # the rest: the rounding errors of the means
+        if self.covariance == "diagonal":
+            return mean + rest, jnp.maximum(spread - rest * rest, 0)
+        if self.shrinkage is None:
+            return mean + rest, spread[0] - rest[:, :, None] * rest[:, None, :], *spread[1:]
+        if self.covariance == "full":
+            return mean + rest, spread - rest[:, :, None] * rest[:, None, :]
+        return mean + rest, spread - matmul(rest.T * share, rest)
 
     def merge(self, a: Any, b: Any) -> Any:
         """The moments of both summaries together."""
         share = share_of(a.weight, b.weight)
-        law = self._law(a.moments[0].shape[1])
-        if self.covariance != "shared":
-            return jax.vmap(law.merge)(a.moments, b.moments, share)
-        all_a, all_b = jnp.sum(a.weight), jnp.sum(b.weight)
-        step = (b.moments[0] - a.moments[0]) * jnp.sqrt(a.weight * share)[:, None]
-        within = (all_a * a.moments[1] + all_b * b.moments[1] + matmul(step.T, step)) / (all_a + all_b)
-        return (1 - share)[:, None] * a.moments[0] + share[:, None] * b.moments[0], within
+        if self.covariance != "shared" or self.shrinkage is None:
+            law = self._law(a.moments[0].shape[1]).merge if self.shrinkage is not None else ledoit_wolf.merge
+            return jax.vmap(partial(merged, law))(a.moments, b.moments, share)
+        (mean, within), (other, more) = a.moments, b.moments
+        mean, other = known(mean, other, share[:, None])
+        part = share_of(jnp.sum(a.weight), jnp.sum(b.weight))
+        within, more = known(within, more, part)
+        step = other - mean
+        total = jnp.sum(a.weight) + jnp.sum(b.weight)
+        between = matmul(step.T * (a.weight * share), step) / jnp.where(total > 0, total, 1)
+        mean = (1 - share)[:, None] * mean + share[:, None] * other
+        return mean, (1 - part) * within + part * more + between
 
     def estimate(self, summary: Any, log_prior: Array) -> Classifier:
         """See :func:`jaxml.generative.estimate`."""
-        means, spreads = summary.moments
+        means, spreads, *higher = summary.moments
         share = summary.weight / jnp.sum(summary.weight)
-        center = jnp.sum(jnp.where(share > 0, share, 0)[:, None] * means, axis=0)
+        if self.shrinkage is None:
+            spreads = jax.vmap(ledoit_wolf.shrunk)(means, spreads, higher[1], jnp.where(share > 0, summary.weight, 1))
+            if self.covariance == "shared":
+                spreads = jnp.tensordot(share, jnp.where(share[:, None, None] > 0, spreads, 0), 1)
+            return replace(self, shrinkage=0.0).estimate(summary._replace(moments=(means, spreads)), log_prior)
+        center = jnp.sum(jnp.where(share[:, None] > 0, share[:, None] * means, 0), axis=0)
         means = jnp.where(share[:, None] > 0, means, center)
         build = {"shared": _shared, "full": _full, "diagonal": _diagonal}[self.covariance]
         transform, eta, floored = build(self, center, means, spreads, summary)
@@ -87,7 +122,20 @@ class GaussianDiscriminant:
         law = (
             independent(Normal(jnp.ones((), means.dtype)), d) if self.covariance == "shared" else self._whitened_law(d)
         )
+        # Beyond the range of the dtype there is no answer: the status says so.
+        some = share > 0 if self.covariance != "shared" else jnp.ones((1,), bool)
+        finite = jnp.isfinite(spreads.reshape(len(some), -1)) | ~some[:, None]
+        eta = jnp.where(jnp.all(finite) & jnp.all(jnp.isfinite(center)), eta, jnp.nan)
         return Classifier(log_prior, eta, law, transform, summary.weight, floored, separated)
+
+    def _spread(self, residual: Array, shares: Array, share: Array) -> Any:
+        """What a block of centred rows adds to the spreads."""
+        if self.covariance == "diagonal":
+            return matmul(shares, residual * residual)
+        if self.shrinkage is None:
+            return lax.map(partial(ledoit_wolf.comoments, residual), shares)
+        gram = lambda w: matmul((residual * w[:, None]).T, residual)
+        return lax.map(gram, shares) if self.covariance == "full" else gram(share @ shares)
 
     def _law(self, d: int) -> Any:
         return NormalMeanVariance() if self.covariance == "diagonal" else MultivariateNormal(d)
@@ -116,12 +164,7 @@ def _full(model: GaussianDiscriminant, center: Array, means: Array, spreads: Arr
     white = (white + jnp.swapaxes(white, 1, 2)) / 2
     kept = jnp.any(transform.root != 0, axis=0)
     white = white + jnp.where(kept, 0, 1) * identity  # a direction that is ignored: the same law in every class
-    values = jnp.linalg.eigvalsh(lax.stop_gradient(white))
-    low = values <= _tolerance(center) * jnp.maximum(values[:, -1:], 1)
-    white = white + jnp.where(jnp.any(low, axis=1), _floor(center), 0)[:, None, None] * identity
-    law = MultivariateNormal(len(center))
-    eta = jax.vmap(lambda m, s: maximum_likelihood(law, (m, s)))(transform(means), white)
-    return transform, eta, jnp.sum(low, axis=1).astype(jnp.int32)
+    return transform, *_laws(MultivariateNormal(len(center)), transform(means), white, identity)
 
 
 def _diagonal(model: GaussianDiscriminant, center: Array, means: Array, spreads: Array, summary: Any) -> Any:
@@ -133,11 +176,17 @@ def _diagonal(model: GaussianDiscriminant, center: Array, means: Array, spreads:
     transform = _scaling(center, share @ spreads, _smallest(center, means))
     kept = jnp.any(transform.root != 0, axis=0)
     white = jnp.where(kept, spreads * jnp.square(jnp.diagonal(transform.root)), 1)
-    low = white <= _tolerance(center)
-    white = white + jnp.where(low, _floor(center), 0)
-    law = NormalMeanVariance()
-    eta = maximum_likelihood(law, (transform(means), white))
-    return transform, eta.reshape(len(means), -1), jnp.sum(low, axis=1).astype(jnp.int32)
+    return transform, *_laws(NormalMeanVariance(), transform(means), white, jnp.ones_like(center))
+
+
+def _laws(law: Any, means: Array, spreads: Array, unit: Array) -> tuple[Array, Array]:
+    """eta of each class, and how many of its variances were 0 in whitened units."""
+
+    def of_class(mean: Array, spread: Array) -> tuple[Array, Array]:
+        moments, low = law.raised((mean, spread), (jnp.zeros_like(mean), unit))
+        return maximum_likelihood(law, moments).reshape(-1), low.astype(jnp.int32)
+
+    return jax.vmap(of_class)(means, spreads)
 
 
 def whitening(center: Array, covariance: Array, smallest: Array) -> Transform:
@@ -196,5 +245,21 @@ def _tolerance(a: Array) -> Any:
     return 10 * len(a) * jnp.finfo(a.dtype).eps
 
 
-def _floor(a: Array) -> Any:
-    return jnp.sqrt(jnp.finfo(a.dtype).eps)
+def _over_blocks(sums: Any, block: int | None, *rows: Array) -> Any:
+    """The sum of ``sums(X, y, shares)`` over blocks of rows, all at once for None; shares have the rows in their last axis."""
+    if block is None:
+        return sums(*rows)
+    n = len(rows[0])
+
+    def add(i: Array, total: Any) -> Any:
+        start = jnp.minimum(
+            i * block, n - block
+        )  # the last block starts early, to be full, and shares rows with another
+        fresh = start + jnp.arange(block) >= i * block
+        x, y = (lax.dynamic_slice_in_dim(a, start, block) for a in rows[:2])
+        shares = jnp.where(fresh, lax.dynamic_slice_in_dim(rows[2], start, block, axis=1), 0)
+        return jax.tree.map(jnp.add, total, sums(x, y, shares))
+
+    shapes = jax.eval_shape(sums, *rows)
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    return lax.fori_loop(0, -(-n // block), add, zero)

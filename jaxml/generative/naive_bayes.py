@@ -8,6 +8,7 @@ value. Families without a finite support are smoothed towards all rows, by alpha
 Source: notes 7.3, 7.4; Mitchell (1997), *Machine Learning*, section 6.9; Murphy (2012), section 3.5.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxml.checks import check_family
 from jaxml.families.base import Family
 from jaxml.families.functions import maximum_likelihood
 from jaxml.families.product import Product
@@ -45,25 +47,33 @@ class NaiveBayes:
     family: Family
     smoothing: Any = 1.0
 
-    def moments(self, X: Array, y: Array, shares: Array, weight: Array) -> Any:
+    def checked(self) -> "NaiveBayes":
+        """The model, or an error that says what is wrong with it."""
+        check_family(self.family)
+        refuse_number("smoothing", self.smoothing)
+        return self
+
+    def moments(self, X: Array, y: Array, shares: Array, weight: Array, block: int | None) -> Any:
         """The moments of each class; shares (K, n) sum to 1 over the rows."""
-        del y, weight
+        del y, weight, block
         return jax.vmap(partial(self.family.moments, X))(shares)
 
     def merge(self, a: Any, b: Any) -> Any:
         """The moments of both summaries together."""
-        return jax.vmap(self.family.merge)(a.moments, b.moments, share_of(a.size, b.size))
+        return jax.vmap(partial(merged, self.family.merge))(a.moments, b.moments, share_of(a.size, b.size))
 
     def estimate(self, summary: Any, log_prior: Array) -> Classifier:
         """See :func:`jaxml.generative.estimate`."""
         family = self.family
         pooled, _ = pool(family.merge, summary.moments, summary.size)
-        smooth = lambda moments, size: _smoothed(family, moments, size, pooled, self.smoothing)
-        eta = jax.vmap(lambda moments, size: maximum_likelihood(family, smooth(moments, size)))(
-            summary.moments, summary.size
-        )
-        none = jnp.zeros(len(log_prior), jnp.int32)
-        return Classifier(log_prior, eta, family, None, summary.weight, none, jnp.asarray(False))
+
+        def of_class(moments: Any, size: Array) -> tuple[Array, Array]:
+            smooth = _smoothed(family, moments, size, pooled, self.smoothing)
+            moments, raised = family.raised(smooth, pooled)
+            return maximum_likelihood(family, moments), jnp.asarray(raised, jnp.int32)
+
+        eta, raised = jax.vmap(of_class)(summary.moments, summary.size)
+        return Classifier(log_prior, eta, family, None, summary.weight, raised, jnp.asarray(False))
 
 
 def share_of(a: Array, b: Array) -> Array:
@@ -71,12 +81,30 @@ def share_of(a: Array, b: Array) -> Array:
     return b / jnp.where(a + b > 0, a + b, 1)
 
 
+def merged(merge: Any, a: Any, b: Any, share: Array) -> Any:
+    """The moments of both sets of rows; those of a share of 0 may be anything."""
+    return merge(*known(a, b, share), share)
+
+
+def known(a: Any, b: Any, share: Array) -> tuple[Any, Any]:
+    """Both, with numbers that are not finite replaced by the other's where they have no share."""
+    pick = lambda unused: lambda own, other: jnp.where(unused & ~jnp.isfinite(own), other, own)
+    return jax.tree.map(pick(share == 1), a, b), jax.tree.map(pick(share == 0), b, a)
+
+
+def refuse_number(name: str, value: Any, most: float = math.inf) -> None:
+    """Refuse an option outside [0, most], where it can be read."""
+    if not isinstance(value, jax.core.Tracer) and not 0 <= float(value) <= most:
+        wanted = f"be between 0 and {most}" if most < math.inf else "not be negative"
+        raise ValueError(f"{name} must {wanted}, got {value}")
+
+
 def pool(merge: Any, moments: Any, size: Array) -> tuple[Any, Array]:
     """The moments of all classes together, and their size."""
 
     def add(total: Any, k: Any) -> tuple[Any, None]:
         (moments, size), (more, extra) = total, k
-        return (merge(moments, more, share_of(size, extra)), size + extra), None
+        return (merged(merge, moments, more, share_of(size, extra)), size + extra), None
 
     first = jax.tree.map(lambda leaf: leaf[0], (moments, size))
     rest = jax.tree.map(lambda leaf: leaf[1:], (moments, size))

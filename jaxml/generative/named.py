@@ -3,14 +3,13 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxml import families
 from jaxml.dtypes import as_array
 from jaxml.generative.classifier import Classifier
 from jaxml.generative.estimation import fit
-from jaxml.generative.gaussian import COVARIANCES, GaussianDiscriminant
+from jaxml.generative.gaussian import GaussianDiscriminant
 from jaxml.generative.naive_bayes import NaiveBayes
 
 
@@ -23,7 +22,7 @@ def gaussian_discriminant_analysis(
         X: (n, d).
         y: (n,) integer labels 0..K-1.
         covariance: 'shared', 'full' or 'diagonal'.
-        shrinkage: in [0, 1], towards a multiple of the identity.
+        shrinkage: in [0, 1], towards a multiple of the identity; 'auto': by Ledoit and Wolf, see :class:`GaussianDiscriminant`.
         variance_smoothing: share of the largest variance added to all.
         **options: ``classes``, ``weights``, ``prior``, ``check`` of :func:`jaxml.generative.fit`.
 
@@ -43,11 +42,6 @@ def gaussian_discriminant_analysis(
 
     Source: notes 7.2.
     """
-    if covariance not in COVARIANCES:
-        raise ValueError(f"covariance={covariance!r} is not known; use one of {COVARIANCES}")
-    for name, value, most in (("shrinkage", shrinkage, 1), ("variance_smoothing", variance_smoothing, np.inf)):
-        if not isinstance(value, jax.core.Tracer) and not 0 <= float(value) <= most:
-            raise ValueError(f"{name} must be between 0 and {most}, got {value}")
     return fit(GaussianDiscriminant(covariance, shrinkage, variance_smoothing), X, y, **options)
 
 
@@ -117,12 +111,12 @@ def categorical_naive_bayes(X: Any, y: Any, *, levels: Any = None, smoothing: An
 
     Source: notes 7.3, 7.4.
     """
-    d = _width(X)
-    if levels is None:
-        if isinstance(X, jax.core.Tracer):
-            raise ValueError("inside jit the number of levels of each column must be given: levels=")
-        levels = np.asarray(jnp.max(jnp.asarray(as_array(X, "X")), axis=0)).astype(int) + 1
-    counts = np.broadcast_to(np.asarray(levels), (d,))
+    levels = _levels(X, options.get("weights")) if levels is None else np.asarray(levels)
+    if levels.shape not in ((), (_width(X),)):
+        raise ValueError(
+            f"levels has shape {levels.shape}, expected () or ({_width(X)},), a number for each column of X"
+        )
+    counts = np.broadcast_to(levels, (_width(X),))
     groups = {int(m): tuple(int(j) for j in np.flatnonzero(counts == m)) for m in np.unique(counts)}
     law = families.Product(tuple(families.Categorical(m) for m in groups), tuple(groups.values()))
     return _fit(law, X, y, smoothing, options)
@@ -172,9 +166,17 @@ def poisson_naive_bayes(X: Any, y: Any, *, smoothing: Any = 0.0, **options: Any)
 
 
 def _fit(family: Any, X: Any, y: Any, smoothing: Any, options: Any) -> Classifier:
-    if not isinstance(smoothing, jax.core.Tracer) and not float(smoothing) >= 0:
-        raise ValueError(f"smoothing must not be negative, got {smoothing}")
     return fit(NaiveBayes(family, smoothing), X, y, **options)
+
+
+def _levels(X: Any, weights: Any) -> np.ndarray:
+    """The largest code of each column + 1, of the rows that count; what is no code is refused later."""
+    if isinstance(X, jax.core.Tracer) or isinstance(weights, jax.core.Tracer):
+        raise ValueError("inside jit the number of levels of each column must be given: levels=")
+    codes = np.asarray(as_array(X, "X"))
+    if weights is not None:
+        codes = codes[np.asarray(weights) > 0]
+    return 1 + np.max(np.where(np.isfinite(codes) & (codes > 0), codes, 0), axis=0, initial=0).astype(int)
 
 
 def _width(X: Any) -> int:

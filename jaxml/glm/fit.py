@@ -22,10 +22,9 @@ from jaxml.optimize import Newton
 from jaxml.optimize.driver import UNDECIDED
 from jaxml.optimize.minimize import prepared
 from jaxml.predictors import Linear
-from jaxml.rows import Rows
+from jaxml.rows import Rows, block_rows
 from jaxml.status import Status, report
 
-_BLOCK_BYTES = 1 << 20  # a block of X that stays in a core's cache
 _LARGE = 1 << 21  # n d^2 from which a subsample start and reused curvature pay
 
 
@@ -90,7 +89,7 @@ def fit(
         raise ValueError("X has no columns and intercept=False leaves no parameter to fit")
     family, l2, init = _cast(family, rows, l2, init, intercept)
     solver = prepared(_sized(Newton() if solver is None else solver, rows, family))
-    block = _block_rows(rows)
+    block = block_rows(rows.X)
     facts = survey(family, rows, check or "support", block, intercept)
     if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
         check_values(family, rows, check)
@@ -153,13 +152,4 @@ def _sized(solver: Any, rows: Rows, family: Family) -> Any:
     if not isinstance(solver, Newton) or solver.reuse is not None:
         return solver
     large = rows.n * rows.X.shape[1] ** 2 * (family.natural_size or 1) ** 2 >= _LARGE
-    return replace(solver, reuse=bool(large and _block_rows(rows)))
-
-
-def _block_rows(rows: Rows) -> int | None:
-    """Rows in a block: cache-sized on one CPU device; None (the whole array) on accelerators, for sharded and for traced X."""
-    X = rows.X
-    if isinstance(X, jax.core.Tracer) or len(X.sharding.device_set) > 1 or next(iter(X.devices())).platform != "cpu":
-        return None
-    size = max(256, min(4096, _BLOCK_BYTES // max(1, X.shape[1] * X.dtype.itemsize)))
-    return int(size) if X.shape[0] > 2 * size else None
+    return replace(solver, reuse=bool(large and block_rows(rows.X)))
