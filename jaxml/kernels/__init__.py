@@ -1,5 +1,10 @@
 """Kernels, what is learned with them, and support vector machines."""
 
+from jaxml.kernels.features import Nystrom as Nystrom
+from jaxml.kernels.features import RandomFourier as RandomFourier
+from jaxml.kernels.features import nystrom as nystrom
+from jaxml.kernels.features import random_fourier_features as random_fourier_features
+from jaxml.kernels.features import sample_centers as sample_centers
 from jaxml.kernels.functions import Cosine as Cosine
 from jaxml.kernels.functions import FeatureKernel as FeatureKernel
 from jaxml.kernels.functions import Gaussian as Gaussian
@@ -17,7 +22,18 @@ from jaxml.kernels.functions import Sum as Sum
 from jaxml.kernels.functions import from_features as from_features
 from jaxml.kernels.gram import gram as gram
 from jaxml.kernels.gram import gram_matvec as gram_matvec
+from jaxml.kernels.large import nystrom_ridge as nystrom_ridge
+from jaxml.kernels.models import KernelFit as KernelFit
+from jaxml.kernels.models import fit as fit
+from jaxml.kernels.models import gradient_descent as gradient_descent
+from jaxml.kernels.models import kernel_ridge as kernel_ridge
+from jaxml.kernels.models import predict as predict
+from jaxml.kernels.models import predict_natural as predict_natural
 from jaxml.kernels.svm import SupportVectorMachine as SupportVectorMachine
 from jaxml.kernels.svm import classify as classify
 from jaxml.kernels.svm import decision_function as decision_function
 from jaxml.kernels.svm import support_vector_machine as support_vector_machine
+from jaxml.kernels.validity import Counterexample as Counterexample
+from jaxml.kernels.validity import Validity as Validity
+from jaxml.kernels.validity import find_counterexample as find_counterexample
+from jaxml.kernels.validity import is_valid_gram as is_valid_gram

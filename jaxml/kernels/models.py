@@ -1,0 +1,342 @@
+r"""Kernel ridge regression, generalised linear models by a kernel, and gradient descent without features.
+
+    minimise  -(1/N) sum_i w_i log p(y_i; eta_i) + l2/2 beta'K beta,    eta = K beta + b,   N = sum_i w_i
+
+The representer theorem puts the minimiser over all functions sum_i beta_i K(x_i, .) of the training points. With K = L L' it is the
+generalised linear model of :func:`jaxml.glm.fit` on the features L, since beta'K beta = ||L'beta||^2: one engine, any family. For the
+normal family the answer is in closed form, (K + N l2 I) beta = y - b.
+
+Source: notes 8.1, 8.2; Kimeldorf & Wahba (1971); Saunders, Gammerman & Vovk (1998), "Ridge regression learning algorithm in dual
+variables"; Green & Silverman (1994), chapter 5.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.scipy.linalg import cho_solve, solve_triangular
+
+from jaxml import families, glm, links
+from jaxml.checks import read_rows, refuse_bad_values
+from jaxml.dtypes import as_array, to_compute
+from jaxml.families.base import Family
+from jaxml.families.functions import expected_value
+from jaxml.kernels.functions import Kernel, as_kernel
+from jaxml.kernels.gram import gram
+from jaxml.likelihood import row_loss
+from jaxml.linalg import matmul
+from jaxml.links import Link, natural_parameter
+from jaxml.predictors import KernelExpansion, Linear
+from jaxml.records import record, static_field
+from jaxml.rows import Rows
+from jaxml.status import Status, report
+
+_JITTERS = (0.0, 10.0, 1e3, 1e5)  # times n eps times the mean of the diagonal
+
+
+@record
+class KernelFit:
+    """A model fitted by a kernel: eta(x) = sum_i beta_i K(x_i, x) + b.
+
+    Attributes:
+        params: Linear of weight beta, (n,) or (n, k), and bias, () or (k,), None without an intercept.
+        kernel: as given.
+        points: X (n, d).
+        family: the law of y.
+        status: a code of :class:`jaxml.Status`.
+        steps: accepted steps of the solver, 0 for the closed form.
+        jitter: what was added to the diagonal of K, of the size of rounding, to factor it.
+        link: static.
+        offset: static, whether the fit had an offset, which ``predict`` then asks for.
+    """
+
+    params: Linear
+    kernel: Kernel
+    points: Array
+    family: Family
+    status: Array
+    steps: Array
+    jitter: Array
+    link: Link = static_field()
+    offset: bool = static_field(default=False)
+
+
+def kernel_ridge(
+    kernel: Any, X: Any, y: Any, *, l2: Any, weights: Any = None, intercept: bool = True, check: bool = True
+) -> KernelFit:
+    """Kernel ridge regression in closed form: (K + N l2 I) beta = y - b, with sum_i beta_i = 0 where there is a bias b.
+
+    Args:
+        kernel: of :mod:`jaxml.kernels`, or a function of two points.
+        X: (n, d).
+        y: (n,) real.
+        l2: penalty, positive; alpha of other packages is N l2.
+        weights: (n,), not negative; a row of weight 0 is as good as absent, even where it holds NaN.
+        intercept: whether there is an unpenalised bias (scikit-learn's model has none).
+        check: False: look at no value, warn of nothing.
+
+    Returns:
+        :class:`KernelFit` of the family Normal, differentiable in X, y, weights, l2 and the kernel.
+
+    Raises:
+        ValueError, TypeError: bad input, naming argument, value and place (values only outside jit).
+
+    Warns:
+        ConvergenceWarning: K + N l2 I could not be factored: not a kernel, or l2 is below rounding (outside jit, unless check=False).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import kernels
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([0.0, 1.0, 0.0])
+        >>> fit = kernels.kernel_ridge(kernels.Gaussian(0.5), X, y, l2=1e-4)
+        >>> print(f"{kernels.predict(fit, jnp.array([[1.0]]))[0]:.2f}")
+        1.00
+
+    Source: notes 8.1, 8.2; Saunders, Gammerman & Vovk (1998).
+    """
+    family = families.Normal()
+    kernel, rows, l2 = _read(family, kernel, X, y, l2, weights, None, check)
+    params, jitter, fine = _ridge(kernel, rows, l2, intercept)
+    status = jnp.where(fine, int(Status.CONVERGED), int(Status.NON_FINITE)).astype(jnp.int32)
+    result = KernelFit(params, kernel, rows.X, family, status, jnp.int32(0), jitter, links.identity)
+    if check and not isinstance(status, jax.core.Tracer) and not fine:
+        report(result)
+    return result
+
+
+def fit(
+    family: Family,
+    kernel: Any,
+    X: Any,
+    y: Any,
+    *,
+    l2: Any,
+    weights: Any = None,
+    offset: Any = None,
+    intercept: bool = True,
+    link: Any = None,
+    solver: Any = None,
+    check: Any = "support",
+) -> KernelFit:
+    """Maximum penalised likelihood of any family by a kernel: kernel logistic, Poisson, softmax regression and the others.
+
+    Each step of Newton's method costs n^3; for more than a few thousand rows see :func:`jaxml.kernels.nystrom`.
+
+    Args:
+        family: the law of y.
+        kernel: of :mod:`jaxml.kernels`, or a function of two points.
+        X: (n, d).
+        y: as for :func:`jaxml.glm.fit`.
+        l2: penalty on beta'K beta, positive.
+        weights: (n,), not negative; a row of weight 0 is as good as absent, even where it holds NaN.
+        offset: of the shape of the linear predictor.
+        intercept: whether there is an unpenalised bias.
+        link: as for :func:`jaxml.glm.fit`.
+        solver: as for :func:`jaxml.glm.fit`.
+        check: as for :func:`jaxml.glm.fit`.
+
+    Returns:
+        :class:`KernelFit`.
+
+    Raises:
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.fit`; a penalty that is not positive.
+
+    Warns:
+        ConvergenceWarning: as :func:`jaxml.glm.fit`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, kernels
+        >>> X, y = jnp.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), jnp.array([0, 0, 1, 1])
+        >>> fit = kernels.fit(families.Bernoulli(), kernels.Gaussian(0.5), X, y, l2=0.01)  # no line tells these apart
+        >>> print(kernels.predict(fit, X) > 0.5)
+        [False False  True  True]
+
+    Source: notes 8.1, 8.2; Zhu & Hastie (2005), "Kernel logistic regression and the import vector machine".
+    """
+    kernel, rows, l2 = _read(family, kernel, X, y, l2, weights, offset, check)
+    factor, jitter = _factor(kernel, rows)
+    inner = glm.fit(
+        family, factor, rows.y, weights=rows.weights, offset=rows.offset, l2=l2, intercept=intercept, link=link, solver=solver, check=check
+    )  # fmt: skip
+    beta = solve_triangular(factor, inner.params.weight, lower=True, trans="T")
+    params = Linear(beta, inner.params.bias)
+    return KernelFit(
+        params, kernel, rows.X, inner.family, inner.status, inner.steps, jitter, inner.link, offset is not None
+    )
+
+
+def predict_natural(fit: KernelFit, X: Any, *, offset: Any = None) -> Array:
+    """The natural parameter eta of each row, from sum_i beta_i K(x_i, x) + b + offset.
+
+    Args:
+        fit: a fitted model.
+        X: (m, d).
+        offset: of the shape of the prediction; required if the fit had one, refused if not.
+
+    Returns:
+        (m,) or (m, k).
+
+    Raises:
+        ValueError: where shapes do not match the fit, or the offset is missing or refused.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, kernels
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([0.0, 1.0, 0.0])
+        >>> fit = kernels.fit(families.Normal(), kernels.Gaussian(0.5), X, y, l2=1e-4)
+        >>> print(f"{kernels.predict_natural(fit, jnp.array([[1.0]]))[0]:.2f}")
+        1.00
+
+    Source: notes 8.1.
+    """
+    if fit.offset != (offset is not None):
+        had = (
+            "an offset; give offset= for the new rows (zeros for none)"
+            if fit.offset
+            else "no offset, so offset= has no meaning here"
+        )
+        raise ValueError(f"the model was fitted with {had}")
+    X = to_compute(as_array(X, "X"), fit.points.dtype, "X")
+    if X.ndim != 2 or X.shape[1] != fit.points.shape[1]:
+        raise ValueError(f"X has shape {X.shape}, but the model was fitted on {fit.points.shape[1]} columns")
+    z = KernelExpansion(fit.kernel, fit.points)(fit.params, X)
+    if offset is not None:
+        offset = to_compute(as_array(offset, "offset"), z.dtype, "offset")
+        if offset.shape != z.shape:
+            raise ValueError(f"offset has shape {offset.shape}, expected {z.shape} to match X")
+        z = z + offset
+    return natural_parameter(fit.family, fit.link, z)
+
+
+def predict(fit: KernelFit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
+    """E[Y] of each row; for Categorical the probabilities of the classes.
+
+    Args:
+        fit: a fitted model.
+        X: (m, d).
+        offset: as for :func:`predict_natural`.
+        trials: () or (m,), for Binomial and Multinomial.
+
+    Returns:
+        (m,) or (m, k).
+
+    Raises:
+        ValueError: as :func:`predict_natural`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import kernels
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([0.0, 1.0, 0.0])
+        >>> print(kernels.predict(kernels.kernel_ridge(kernels.Gaussian(0.5), X, y, l2=1e-4), X).round(2) + 0.0)
+        [0. 1. 0.]
+
+    Source: notes 6.2, 8.1.
+    """
+    return expected_value(fit.family, predict_natural(fit, X, offset=offset), trials=trials)
+
+
+def gradient_descent(
+    family: Family, kernel: Any, X: Any, y: Any, *, learning_rate: Any, steps: int, link: Any = None
+) -> KernelFit:
+    """Gradient descent in the space of features, of which only inner products are taken: beta <- beta - alpha dL/dz(z), z = K beta.
+
+    With theta = sum_i beta_i phi(x_i) it is theta <- theta - alpha grad J(theta) for the cost J = sum_i L(theta'phi(x_i), y_i),
+    without a bias, from theta = 0: for squared error beta_i <- beta_i + alpha (y_i - sum_j beta_j K(x_j, x_i)).
+
+    Args:
+        family: whose loss is L.
+        kernel: of :mod:`jaxml.kernels`, or a function of two points.
+        X: (n, d).
+        y: as for :func:`jaxml.glm.fit`.
+        learning_rate: alpha.
+        steps: how many; static under jit.
+        link: as for :func:`jaxml.glm.fit`.
+
+    Returns:
+        :class:`KernelFit` with status STEP_LIMIT, or NON_FINITE.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, kernels
+        >>> X, y = jnp.array([[1.0], [2.0]]), jnp.array([2.0, 4.0])
+        >>> fit = kernels.gradient_descent(families.Normal(), kernels.Linear(), X, y, learning_rate=0.1, steps=50)
+        >>> print(f"{kernels.predict(fit, jnp.array([[3.0]]))[0]:.3f}")
+        6.000
+
+    Source: notes 8.1, 8.2.
+    """
+    kernel, rows, alpha = _read(family, kernel, X, y, learning_rate, None, None, "support", "learning_rate")
+    link = links.resolve(family, link)
+    beta = _descend(family, link, kernel, rows, alpha, steps)
+    fine = jnp.all(jnp.isfinite(beta))
+    status = jnp.where(fine, int(Status.STEP_LIMIT), int(Status.NON_FINITE)).astype(jnp.int32)
+    return KernelFit(Linear(beta), kernel, rows.X, family, status, jnp.int32(steps), jnp.zeros((), rows.X.dtype), link)
+
+
+# -- helpers ---------------------------------------------------------------------------------------------------------
+def _read(
+    family: Family, kernel: Any, X: Any, y: Any, l2: Any, weights: Any, offset: Any, check: Any, name: str = "l2"
+) -> tuple[Kernel, Rows, Array]:
+    rows = read_rows(family, X, y, weights, offset)
+    if check:
+        refuse_bad_values(family, rows, "support" if check is True else check)
+    l2 = jnp.asarray(l2, rows.X.dtype)
+    if l2.shape != ():
+        raise ValueError(f"{name} has shape {l2.shape}, expected one number")
+    if not isinstance(l2, jax.core.Tracer) and not 0 < float(l2) < jnp.inf:
+        raise ValueError(f"{name} must be positive and finite, got {l2}")
+    return as_kernel(kernel, rows.X.dtype), rows.safe(), l2
+
+
+@partial(jax.jit, static_argnames="intercept")
+def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Linear, Array, Array]:
+    n, dtype = rows.n, rows.X.dtype
+    w = jnp.ones(n, dtype) if rows.weights is None else rows.weights
+    on = w > 0
+    root = jnp.where(on, jnp.sqrt(jnp.where(on, w, 1)), 0)
+    matrix = root[:, None] * gram(kernel, rows.X) * root
+    matrix = matrix.at[jnp.diag_indices(n)].add(jnp.sum(w) * l2)
+    factor, jitter, fine = _cholesky(matrix)
+    right = jnp.stack([root * rows.y, root], axis=1)
+    solved = cho_solve((factor, True), right)
+    level = jnp.sum(root * solved[:, 0]) / jnp.sum(root * solved[:, 1])
+    bias = level if intercept else jnp.zeros((), dtype)
+    beta = root * (solved[:, 0] - bias * solved[:, 1])
+    return Linear(beta, bias if intercept else None), jitter, fine
+
+
+@jax.jit
+def _factor(kernel: Kernel, rows: Rows) -> tuple[Array, Array]:
+    K = gram(kernel, rows.X)
+    smallest = 10 * len(K) * jnp.finfo(K.dtype).eps * jnp.mean(jnp.diagonal(K))
+    factor, jitter, _ = _cholesky(K.at[jnp.diag_indices(len(K))].add(smallest))
+    return factor, jitter + smallest
+
+
+def _cholesky(matrix: Array) -> tuple[Array, Array, Array]:
+    """The factor with the least jitter that gives one, the jitter, and whether there is one."""
+    n = len(matrix)
+    unit = n * jnp.finfo(matrix.dtype).eps * jnp.mean(jnp.diagonal(lax.stop_gradient(matrix)))
+    try_with = lambda i: jnp.linalg.cholesky(
+        lax.stop_gradient(matrix).at[jnp.diag_indices(n)].add(jnp.asarray(_JITTERS, matrix.dtype)[i] * unit)
+    )
+    failed = lambda factor: ~jnp.all(jnp.isfinite(factor))
+    start = jnp.int32(0), try_with(0)
+    # Under vmap only lanes that fail go round again.
+    going = lambda s: failed(s[1]) & (s[0] < len(_JITTERS) - 1)
+    i, _ = lax.while_loop(going, lambda s: (s[0] + 1, try_with(s[0] + 1)), start)
+    jitter = jnp.asarray(_JITTERS, matrix.dtype)[i] * unit
+    factor = jnp.linalg.cholesky(matrix.at[jnp.diag_indices(n)].add(jitter))
+    return factor, jitter, ~failed(factor)
+
+
+@partial(jax.jit, static_argnames=("link", "steps"))
+def _descend(family: Family, link: Link, kernel: Kernel, rows: Rows, alpha: Array, steps: int) -> Array:
+    K = gram(kernel, rows.X)
+    slope = jax.grad(lambda z: jnp.sum(row_loss(family, link, z, rows.y)))
+    shape = (rows.n,) if family.natural_size is None else (rows.n, family.natural_size)
+    step = lambda _, beta: beta - alpha * slope(matmul(K, beta))
+    return lax.fori_loop(0, steps, step, jnp.zeros(shape, K.dtype))
