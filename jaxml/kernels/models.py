@@ -158,9 +158,8 @@ def fit(
     """
     kernel, rows, l2 = _read(family, kernel, X, y, l2, weights, offset, check)
     factor, jitter = _factor(kernel, rows)
-    inner = glm.fit(
-        family, factor, rows.y, weights=rows.weights, offset=rows.offset, l2=l2, intercept=intercept, link=link, solver=solver, check=check
-    )  # fmt: skip
+    options = {"weights": rows.weights, "offset": rows.offset, "l2": l2, "intercept": intercept, "link": link}
+    inner = glm.fit(family, factor, rows.y, solver=solver, check=check, **options)
     beta = solve_triangular(factor, inner.params.weight, lower=True, trans="T")
     params = Linear(beta, inner.params.bias)
     return KernelFit(
@@ -299,9 +298,11 @@ def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Line
     root = jnp.where(on, jnp.sqrt(jnp.where(on, w, 1)), 0)
     matrix = root[:, None] * gram(kernel, rows.X) * root
     matrix = matrix.at[jnp.diag_indices(n)].add(jnp.sum(w) * l2)
-    factor, jitter, fine = _cholesky(matrix)
+    factor, jitter, fine = _cholesky(lax.stop_gradient(matrix))
     right = jnp.stack([root * rows.y, root], axis=1)
-    solved = cho_solve((factor, True), right)
+    # The derivative of a solution needs no derivative of the factor.
+    solve = lambda _, b: cho_solve((factor, True), b)
+    solved = lax.custom_linear_solve(lambda v: matmul(matrix, v) + jitter * v, right, solve, symmetric=True)
     level = jnp.sum(root * solved[:, 0]) / jnp.sum(root * solved[:, 1])
     bias = level if intercept else jnp.zeros((), dtype)
     beta = root * (solved[:, 0] - bias * solved[:, 1])
@@ -312,25 +313,22 @@ def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Line
 def _factor(kernel: Kernel, rows: Rows) -> tuple[Array, Array]:
     K = gram(kernel, rows.X)
     smallest = 10 * len(K) * jnp.finfo(K.dtype).eps * jnp.mean(jnp.diagonal(K))
-    factor, jitter, _ = _cholesky(K.at[jnp.diag_indices(len(K))].add(smallest))
-    return factor, jitter + smallest
+    diagonal = jnp.diag_indices(len(K))
+    _, more, _ = _cholesky(lax.stop_gradient(K).at[diagonal].add(smallest))
+    jitter = smallest + more
+    return jnp.linalg.cholesky(K.at[diagonal].add(jitter)), jitter
 
 
 def _cholesky(matrix: Array) -> tuple[Array, Array, Array]:
-    """The factor with the least jitter that gives one, the jitter, and whether there is one."""
+    """The factor with the least jitter that gives one, the jitter, and whether there is one; not to be differentiated."""
     n = len(matrix)
-    unit = n * jnp.finfo(matrix.dtype).eps * jnp.mean(jnp.diagonal(lax.stop_gradient(matrix)))
-    try_with = lambda i: jnp.linalg.cholesky(
-        lax.stop_gradient(matrix).at[jnp.diag_indices(n)].add(jnp.asarray(_JITTERS, matrix.dtype)[i] * unit)
-    )
-    failed = lambda factor: ~jnp.all(jnp.isfinite(factor))
-    start = jnp.int32(0), try_with(0)
-    # Under vmap only lanes that fail go round again.
-    going = lambda s: failed(s[1]) & (s[0] < len(_JITTERS) - 1)
-    i, _ = lax.while_loop(going, lambda s: (s[0] + 1, try_with(s[0] + 1)), start)
-    jitter = jnp.asarray(_JITTERS, matrix.dtype)[i] * unit
-    factor = jnp.linalg.cholesky(matrix.at[jnp.diag_indices(n)].add(jitter))
-    return factor, jitter, ~failed(factor)
+    jitters = jnp.asarray(_JITTERS, matrix.dtype) * n * jnp.finfo(matrix.dtype).eps * jnp.mean(jnp.diagonal(matrix))
+    factor = lambda a: lax.linalg.cholesky(a, symmetrize_input=False)
+    failed = lambda s: ~jnp.isfinite(jnp.sum(jnp.diagonal(s[1])))
+    again = lambda s: (s[0] + 1, factor(matrix.at[jnp.diag_indices(n)].add(jitters[s[0] + 1])))
+    # Under vmap only lanes that fail go round.
+    end = lax.while_loop(lambda s: failed(s) & (s[0] < len(_JITTERS) - 1), again, (jnp.int32(0), factor(matrix)))
+    return end[1], jitters[end[0]], ~failed(end)
 
 
 @partial(jax.jit, static_argnames=("link", "steps"))
