@@ -100,33 +100,44 @@ def _solve(phi: Nystrom, rows: Rows, l2: Array, tol: Array, max_steps: Any, inte
     phi, rows, l2 = lax.stop_gradient((phi, rows, l2))
     w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
     total = jnp.sum(w)
-    m = len(phi.centers)
-    penalty = l2 * jnp.append(jnp.ones(m, rows.X.dtype), 0 if intercept else 1)
-    with_ones = lambda F: jnp.append(F, jnp.full((len(F), 1), 1.0 if intercept else 0.0, F.dtype), axis=1)
+    m, dtype = len(phi.centers), rows.X.dtype
+    penalty = l2 * jnp.append(jnp.ones(m, dtype), 0 if intercept else 1)
+
+    def params(theta: Array) -> Linear:
+        return Linear(matmul(phi.root, theta[:-1]), theta[-1] if intercept else None)
+
+    def collect(beta: Array, level: Array) -> Array:
+        """The sums over rows in the features, of which there may be none that is constant."""
+        return jnp.append(matmul(phi.root.T, beta), level if intercept else 0) / total
 
     def normal(theta: Array) -> Array:
-        return _through(phi, rows, w, lambda F, y: matmul(F, theta), with_ones) / total + penalty * theta
+        coefficients = params(theta)
+        level = coefficients.bias if intercept else 0
+        predicted = lambda K, y: matmul(K, coefficients.weight) + level
+        return collect(*_through(phi, rows, w, predicted)) + penalty * theta
 
-    right = _through(phi, rows, w, lambda F, y: y, with_ones) / total
-    at_centers = with_ones(matmul(phi.kernel.matrix(phi.centers, phi.centers, True), phi.root))
+    right = collect(*_through(phi, rows, w, lambda K, y: y))
+    at_centers = matmul(phi.kernel.matrix(phi.centers, phi.centers, True), phi.root)
+    at_centers = jnp.append(at_centers, jnp.full((m, 1), 1 if intercept else 0, dtype), axis=1)
     rough = matmul(at_centers.T, at_centers) / m + jnp.diag(penalty)
-    rough = rough.at[-1, -1].add(jnp.finfo(rough.dtype).eps * jnp.trace(rough))
+    rough = rough.at[-1, -1].add(jnp.finfo(dtype).eps * jnp.trace(rough))
     factor = cho_factor(rough, lower=True)
     theta, _ = cg(normal, right, tol=tol, maxiter=max_steps, M=lambda r: cho_solve((factor[0], True), r))
     residual = jnp.linalg.norm(right - normal(theta)) / jnp.linalg.norm(right)
-    return Linear(matmul(phi.root, theta[:-1]), theta[-1] if intercept else None), residual
+    return params(theta), residual
 
 
-def _through(phi: Nystrom, rows: Rows, w: Array, inner: Any, with_ones: Any) -> Array:
-    """sum over blocks of rows of F'(w inner(F, y)), F their features."""
+def _through(phi: Nystrom, rows: Rows, w: Array, inner: Any) -> tuple[Array, Array]:
+    """sum over rows of w inner(K, y) times their row of K = K(X, centers), and of w inner(K, y) alone; a block at a time."""
     size = min(_BLOCK, rows.n)
 
-    def add(i: Array, total: Array) -> Array:
+    def add(i: Array, total: tuple[Array, Array]) -> tuple[Array, Array]:
         start = jnp.minimum(i * size, rows.n - size)
         fresh = start + jnp.arange(size) >= i * size  # the last block overlaps the one before it
         X, y, wb = (lax.dynamic_slice_in_dim(a, start, size) for a in (rows.X, rows.y, w))
-        F = with_ones(matmul(phi.kernel.matrix(X, phi.centers, False), phi.root))
-        return total + matmul(jnp.where(fresh, wb, 0) * inner(F, y), F)
+        K = phi.kernel.matrix(X, phi.centers, False)
+        values = jnp.where(fresh, wb, 0) * inner(K, y)
+        return total[0] + matmul(values, K), total[1] + jnp.sum(values)
 
-    zero = jnp.zeros(len(phi.centers) + 1, rows.X.dtype)
-    return lax.fori_loop(0, -(-rows.n // size), add, zero)
+    zero = jnp.zeros(len(phi.centers), rows.X.dtype)
+    return lax.fori_loop(0, -(-rows.n // size), add, (zero, zero[0]))
