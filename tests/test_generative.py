@@ -68,6 +68,7 @@ def gaussian_estimates():
     return means, residual.T @ residual / len(X)
 
 
+@pytest.mark.slow
 def test_notes_1_2_a_generative_model_infers_the_class_and_makes_new_rows():
     fit = fitted("shared")
     means, covariance = gaussian_estimates()
@@ -100,6 +101,7 @@ def test_notes_7_2_estimates_of_discriminant_analysis_are_the_closed_forms():
 
 
 @pytest.mark.parametrize("name", ["shared", "full", "diagonal", "gamma", "inverse_gaussian"])
+@pytest.mark.slow
 def test_notes_7_2_the_gradient_of_the_likelihood_vanishes(name):
     data = MODELS[name][1]
     fit = fitted(name)
@@ -137,6 +139,7 @@ def test_notes_7_3_naive_bayes_multiplies_relative_frequencies():
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0, 5.0])
+@pytest.mark.slow
 def test_notes_7_4_laplace_smoothing(alpha):
     levels = [5, 5, 7, 4]
     codes = CODES.astype(int)
@@ -156,6 +159,7 @@ def test_notes_7_4_laplace_smoothing(alpha):
 
 # -- every model -----------------------------------------------------------------------------------------------------
 @EVERY
+@pytest.mark.slow
 def test_batches_add_up_to_the_whole(name):
     model, data = MODELS[name]
     order = np.argsort(Y, kind="stable")  # the last batch lacks a class
@@ -228,6 +232,7 @@ def test_the_dtype_of_the_data_is_kept_and_nothing_is_compiled_twice(name):
 
 
 @EVERY
+@pytest.mark.slow
 def test_derivatives_of_a_fit(name):
     """Through weights and, where it is real, the data: forward mode equals a central difference."""
     model, data = MODELS[name]
@@ -285,6 +290,7 @@ def test_derivatives_in_the_data(name):
         assert_agree(slope, (value(0.5 + h) - value(0.5 - h)) / (2 * h), "difference", error=1.0)
 
 
+@pytest.mark.slow
 def test_derivatives_of_merged_batches_of_which_one_lacks_a_class():
     def value(t):
         w = jnp.exp(t * jnp.linspace(0, 1, len(Y), dtype=DTYPE))
@@ -316,6 +322,7 @@ def test_the_posterior_of_a_shared_covariance_is_a_softmax_regression():
     assert np.max(np.abs(np.sum(c.weight, axis=1))) <= (1e-12 if X64 else 1e-5) * np.max(np.abs(c.weight))
 
 
+@pytest.mark.slow
 def test_two_classes_are_a_logistic_regression():
     keep = Y > 0
     fit = generative.gaussian_discriminant_analysis(X[keep], Y[keep] - 1)
@@ -369,6 +376,7 @@ def test_units_and_location_of_the_columns_change_nothing(covariance):
 
 
 @pytest.mark.parametrize("covariance", ["shared", "full", "diagonal"])
+@pytest.mark.slow
 def test_constant_and_repeated_columns(covariance):
     """They carry no information, so that nothing changes; independent columns count a copy twice."""
     more = np.c_[X, np.full(len(X), 3.0), X[:, 0]] if covariance != "diagonal" else np.c_[X, np.full(len(X), 3.0)]
@@ -399,6 +407,7 @@ def test_a_class_that_does_not_vary_in_a_column():
 
 
 @EVERY
+@pytest.mark.slow
 def test_a_class_without_rows(name):
     model, data = MODELS[name]
     fit = generative.fit(model, data, Y, classes=4)
@@ -441,6 +450,7 @@ def test_a_level_beyond_those_of_the_model_is_impossible():
     assert np.all(np.isnan(generative.predict(fit, new)[1]))  # what is missing is not known
 
 
+@pytest.mark.slow
 def test_levels_are_read_from_the_rows_that_count():
     w = np.arange(len(Y)) % 2
     bad = np.where(w[:, None] == 0, np.nan, CODES).astype(DTYPE)

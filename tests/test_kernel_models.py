@@ -25,6 +25,7 @@ GAUSSIAN = kernels.Gaussian(1.0)
 
 @pytest.mark.skipif(not X64, reason="8 digits are asked for in float64")
 @pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_digits], ids=lambda f: f.__name__[5:])
+@pytest.mark.slow
 def test_kernel_ridge_against_another_package(load):
     X, y = load(return_X_y=True)
     y, n, sigma = y.astype(float), len(y), np.sqrt(X.shape[1] * X.var())
@@ -39,6 +40,7 @@ def test_kernel_ridge_against_another_package(load):
 
 
 @pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.slow
 def test_kernel_ridge_is_the_normal_row_of_the_engine(intercept):
     w = (np.arange(40) % 3).astype(DTYPE)
     data = np.where(w[:, None] == 0, np.nan, X).astype(DTYPE)
@@ -60,6 +62,7 @@ CASE = pytest.mark.parametrize(("family", "y"), CASES, ids=[type(family).__name_
 
 
 @CASE
+@pytest.mark.slow
 def test_the_linear_kernel_gives_the_generalised_linear_model(family, y):
     link = "log" if isinstance(family, families.Gamma) else None
     ridge = glm.fit(family, X, y, l2=0.05, link=link)
@@ -86,12 +89,14 @@ def test_the_gradient_vanishes(family, y):
     assert max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(slope)) < 1e-8
 
 
+@pytest.mark.slow
 def test_two_classes_of_softmax_are_logistic_at_half_the_penalty():
     softmax = kernels.fit(families.Categorical(2), GAUSSIAN, X, LABELS, l2=0.1)
     logistic = kernels.fit(families.Bernoulli(), GAUSSIAN, X, LABELS, l2=0.05)
     assert_allclose(kernels.predict(softmax, X)[:, 1], kernels.predict(logistic, X), rtol=100 * RTOL, atol=10 * RTOL)
 
 
+@pytest.mark.slow
 def test_an_offset_is_added_and_asked_for():
     offset = np.linspace(-1, 1, 40).astype(DTYPE)
     fit = kernels.fit(families.Poisson(), GAUSSIAN, X, COUNTS, l2=0.05, offset=offset)
@@ -102,6 +107,7 @@ def test_an_offset_is_added_and_asked_for():
         kernels.predict(fit, X)
 
 
+@pytest.mark.slow
 def test_derivatives_of_kernel_ridge():
     if not X64:
         pytest.skip("central differences need float64")

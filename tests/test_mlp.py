@@ -136,6 +136,7 @@ def test_the_scale_of_activations_through_ten_layers(name, initializer, low, hig
     assert low < ratio < high or (name == "tanh" and 0.05 < ratio < high)
 
 
+@pytest.mark.slow
 def test_dropout_keeps_the_expectation_and_needs_a_key():
     net = MLP((400,), predictors.relu, dropout=0.4)
     params = net.init(jax.random.key(0), 3, None, dtype=DTYPE)

@@ -63,6 +63,7 @@ def test_a_spread_of_0_beside_that_of_all_rows_is_raised_and_others_stay(row):
         assert_agree(a, b, "same", error=1e-3)
 
 
+@pytest.mark.slow
 def test_values_that_do_not_occur_have_probability_0():
     """Also where the shares of the others do not sum to 1 exactly."""
     for n in (10, 49, 50, 1000):
@@ -90,6 +91,7 @@ def test_draws_stand_in_their_columns():
     assert abs(np.cov(draws[:, 3], draws[:, 0])[0, 1] - 0.3) < 0.12
 
 
+@pytest.mark.slow
 def test_several_responses_in_one_regression_are_as_many_regressions():
     X = RNG.normal(size=(80, 2)).astype(DTYPE)
     y = np.c_[RNG.random(80) < 0.4, RNG.random(80) < 1 / (1 + np.exp(-X[:, 0]))].astype(DTYPE)

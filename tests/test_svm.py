@@ -69,6 +69,7 @@ def test_linear_svc(loss, C):
 
 
 @pytest.mark.parametrize(("name", "data"), [("iris", IRIS), ("wine", WINE)])
+@pytest.mark.slow
 def test_one_against_the_rest(name, data):
     X, y = data
     other = OneVsRestClassifier(SVC(C=1.0, gamma=1 / (2 * SIGMA**2), tol=1e-9)).fit(X, y)
@@ -106,6 +107,7 @@ def objectives(X, y, fit, C, squared, K, penalize_bias):
 @pytest.mark.parametrize("bias", ["free", "penalized", "none"])
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
 @pytest.mark.parametrize("kernel", [None, kernels.Gaussian(SIGMA)], ids=["linear", "gaussian"])
+@pytest.mark.slow
 def test_the_gap_encloses_the_minimum(kernel, loss, bias):
     X, y = CANCER[0][:200], CANCER[1][:200]
     C, squared = 2.0, loss == "squared_hinge"
@@ -125,6 +127,7 @@ def test_the_gap_encloses_the_minimum(kernel, loss, bias):
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
 @pytest.mark.parametrize("penalize_bias", [False, True])
+@pytest.mark.slow
 def test_a_linear_kernel_gives_the_linear_machine(loss, penalize_bias):
     X, y = CANCER
     primal = machine(X, y, 0.5, loss=loss, penalize_bias=penalize_bias)
@@ -133,6 +136,7 @@ def test_a_linear_kernel_gives_the_linear_machine(loss, penalize_bias):
     assert_close(np.asarray(X).T @ np.asarray(dual.params.weight), primal.params.weight)
 
 
+@pytest.mark.slow
 def test_rows_of_the_kernel_matrix_computed_as_they_are_needed(monkeypatch):
     X, y = CANCER[0][:150], CANCER[1][:150]
     stored = machine(X, y, kernel=kernels.Gaussian(SIGMA))
@@ -145,6 +149,7 @@ def test_rows_of_the_kernel_matrix_computed_as_they_are_needed(monkeypatch):
 
 # -- weights, labels, transforms -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kernel", [None, kernels.Gaussian(SIGMA)], ids=["linear", "gaussian"])
+@pytest.mark.slow
 def test_weights_are_copies_and_rows_of_weight_0_are_absent(kernel):
     X, y = CANCER[0][:100], CANCER[1][:100]
     w = np.arange(100) % 3
@@ -159,6 +164,7 @@ def test_weights_are_copies_and_rows_of_weight_0_are_absent(kernel):
     assert_close(kernels.decision_function(fit, X), kernels.decision_function(copies, X))
 
 
+@pytest.mark.slow
 def test_swapped_labels_swap_signs_and_permuted_classes_permute():
     X, y = WINE
     fit = machine(X, y)
@@ -169,6 +175,7 @@ def test_swapped_labels_swap_signs_and_permuted_classes_permute():
     assert_close(-kernels.decision_function(swapped, X), kernels.decision_function(pair, X))
 
 
+@pytest.mark.slow
 def test_a_shift_of_the_columns_moves_the_bias_alone():
     X, y = CANCER
     shift = np.arange(X.shape[1]) * (1e6 if X64 else 10.0)
@@ -177,6 +184,7 @@ def test_a_shift_of_the_columns_moves_the_bias_alone():
 
 
 @pytest.mark.parametrize("kernel", [None, kernels.Gaussian(SIGMA)], ids=["linear", "gaussian"])
+@pytest.mark.slow
 def test_a_batch_of_penalties_is_a_loop_over_them(kernel):
     X, y = jnp.asarray(CANCER[0][:100]), jnp.asarray(CANCER[1][:100])
     l2 = jnp.asarray([1e-3, 1e-1], DTYPE)

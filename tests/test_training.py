@@ -41,6 +41,7 @@ def same(a, b, rtol=0.0):
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.slow
 def test_a_linear_predictor_reaches_the_generalised_linear_model(l2):
     """With a decaying rate: the objective, its penalty and its weights are those of glm.fit."""
     w = (np.arange(N) % 3).astype(DTYPE)
@@ -109,6 +110,7 @@ def test_a_second_training_compiles_nothing():
     assert training._run._cache_size() == size
 
 
+@pytest.mark.slow
 def test_integer_weights_are_repeated_rows_in_full_batches():
     w = np.arange(N) % 3
     again = np.repeat(np.arange(N), w)
@@ -118,6 +120,7 @@ def test_integer_weights_are_repeated_rows_in_full_batches():
     same(weighted.params, copies.params, 1e-10 if X64 else 1e-4)
 
 
+@pytest.mark.slow
 def test_early_stopping_returns_the_best_epoch():
     noise = RNG.integers(0, 2, N)
     solver = optimize.Optax(transform=optax.adam(0.05), epochs=60, batch_size=8)
@@ -134,6 +137,7 @@ def test_early_stopping_returns_the_best_epoch():
     same(fit.params, shorter.params, 1e-9 if X64 else 1e-4)
 
 
+@pytest.mark.slow
 def test_a_share_of_the_rows_is_set_apart():
     fit = train(validation=0.2)
     assert fit.history.validation.shape == (6,) and np.all(np.isfinite(fit.history.validation))
@@ -144,6 +148,7 @@ def test_a_share_of_the_rows_is_set_apart():
         train(patience=3)
 
 
+@pytest.mark.slow
 def test_chunks():
     whole = lambda epoch: [(X, LABELS)]
     chunked = training.train_in_chunks(families.Bernoulli(), NET, start(), whole, key=KEY, solver=ADAM, l2=0.01)
@@ -185,6 +190,7 @@ def test_a_rate_that_is_too_large_ends_non_finite_with_finite_params():
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(fit.params))
 
 
+@pytest.mark.slow
 def test_a_batch_of_keys_and_rates_is_a_loop():
     def one(rate):
         solver = optimize.SGD(learning_rate=rate, epochs=2, batch_size=30)
