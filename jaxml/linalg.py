@@ -1,7 +1,46 @@
-"""Matrix products at the full precision of their dtype, also where an accelerator's default is far below it."""
+"""Matrix products at the full precision of their dtype, also where an accelerator's default is far below it, and roots of matrices."""
 
 from functools import partial
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax import Array, lax
 
 matmul = partial(jnp.matmul, precision="highest")
+
+
+class Roots(NamedTuple):
+    """R with R R' = M^-1 and B with B'B = M, on the directions that M determines.
+
+    Attributes:
+        inverse: R (m, m), with columns of zeros for the other directions.
+        root: B (m, m), with rows of zeros for those.
+        half_log_det: (), log det(M) / 2 over the directions that are kept.
+        kept: (m,), which columns and rows those are.
+    """
+
+    inverse: Array
+    root: Array
+    half_log_det: Array
+    kept: Array
+
+
+def roots(matrix: Array, share: Any) -> Roots:
+    """Roots of a positive semi-definite matrix (m, m), without the directions whose eigenvalue is up to `share` of the largest.
+
+    The eigenvectors only choose a basis, in which the Cholesky factor is taken: derivatives are those at fixed rank, without
+    differences of eigenvalues.
+    """
+    values, basis = jnp.linalg.eigh(lax.stop_gradient(matrix))
+    kept = values > share * values[-1]
+    identity = jnp.eye(len(matrix), dtype=matrix.dtype)
+    turned = jnp.where(kept[:, None] & kept, matmul(matmul(basis.T, matrix), basis), identity)
+    factor = jnp.linalg.cholesky(turned)
+    inverse = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
+    return Roots(
+        jnp.where(kept, matmul(basis, inverse.T), 0),
+        jnp.where(kept[:, None], matmul(factor.T, basis.T), 0),
+        jnp.sum(jnp.log(jnp.diagonal(factor))),
+        kept,
+    )

@@ -1,5 +1,6 @@
 """The rows of a data set as one pytree: every leaf leads with n, so blocks, subsamples and folds are one ``tree.map`` each."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,11 @@ class Rows(NamedTuple):
         """Which rows count: those of positive weight."""
         return jnp.ones(self.n, bool) if self.weights is None else self.weights > 0
 
+    @property
+    def mass(self) -> Array:
+        """The weights, 1 for each row where none are given."""
+        return jnp.ones(self.n, self.X.dtype) if self.weights is None else self.weights
+
     def safe(self) -> "Rows":
         """The rows with those of weight 0, which may hold anything, replaced by one that counts: 0 times NaN is NaN."""
         if self.weights is None:
@@ -42,6 +48,20 @@ class Rows(NamedTuple):
     def block(self, start: Any, size: int) -> "Rows":
         """`size` rows from `start` on."""
         return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, size), self)
+
+
+def fold_blocks(add: Callable[[Any, Array, Array], Any], carry: Any, n: int, size: int, stride: Any = 1) -> Any:
+    """Fold ``add(carry, first, fresh)`` over every stride-th block of `size` among n rows, size at most n.
+
+    A block begins at row `first`. The last one starts early, to be full; `fresh` (size,) says which of its rows are not in the one
+    before.
+    """
+
+    def step(i: Array, carry: Any) -> Any:
+        first = jnp.minimum(i * stride * size, n - size)
+        return add(carry, first, first + jnp.arange(size) >= i * stride * size)
+
+    return lax.fori_loop(0, (-(-n // size) + stride - 1) // stride, step, carry)
 
 
 def first_where(on: Array, a: Array) -> Array:

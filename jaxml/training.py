@@ -380,7 +380,7 @@ def _objective(task: _Task, params: Any, rows: Rows, w: Array, key: Array | None
 def _visit(task: _Task) -> Any:
     """One epoch over the rows of the task."""
     rows = task.rows.safe()
-    w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     total = jnp.sum(w * task.family.trials(rows.y))
     rows = rows._replace(weights=w)
 
@@ -405,7 +405,7 @@ def _penalty(l2: Array, params: Any) -> Array:
 
 def _mean_loss(task: _Task, params: Any, rows: Rows) -> Array:
     rows = rows.safe()
-    w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     return _objective(task, params, rows, w, None) / jnp.sum(w * task.family.trials(rows.y))
 
 
@@ -516,7 +516,7 @@ def _filled(rows: Rows, size: int) -> Rows:
     extra = size - rows.n
     if extra < 0:
         raise ValueError(f"a chunk has {rows.n} rows, more than the first one, which has {size}")
-    rows = rows._replace(weights=jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights)
+    rows = rows._replace(weights=rows.mass)
     if not extra:
         return rows
     more = rows.take(jnp.zeros(extra, int))._replace(weights=jnp.zeros(extra, rows.X.dtype))

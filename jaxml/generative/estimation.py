@@ -223,7 +223,7 @@ def _some(weights: Array | None) -> bool:
 @partial(jax.jit, static_argnames=("classes", "block"))
 def _summarise(model: Any, rows: Rows, classes: int, block: int | None) -> Summary:
     rows = rows.safe()
-    w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     each = jnp.where(rows.y == jnp.arange(classes)[:, None], w, 0)
     weight = jnp.sum(each, axis=1)
     # A class without rows is summarised by all rows, to which merge and estimate give no weight.

@@ -22,8 +22,9 @@ from jaxml.families.functions import maximum_likelihood
 from jaxml.generative import ledoit_wolf
 from jaxml.generative.classifier import Classifier, Transform
 from jaxml.generative.naive_bayes import known, merged, pool, refuse_number, share_of
-from jaxml.linalg import matmul
+from jaxml.linalg import matmul, roots
 from jaxml.records import record, static_field
+from jaxml.rows import fold_blocks
 
 COVARIANCES = ("shared", "full", "diagonal")
 
@@ -115,13 +116,9 @@ class GaussianDiscriminant:
         center = jnp.sum(jnp.where(share[:, None] > 0, share[:, None] * means, 0), axis=0)
         means = jnp.where(share[:, None] > 0, means, center)
         build = {"shared": _shared, "full": _full, "diagonal": _diagonal}[self.covariance]
-        transform, eta, floored = build(self, center, means, spreads, summary)
+        transform, law, eta, floored = build(self, center, means, spreads, share)
         left = (means - center) - matmul(transform(means), transform.back)  # what the whitened means do not hold
         separated = jnp.any(jnp.abs(left) > 1e3 * jnp.finfo(left.dtype).eps * _size(center, means))
-        d = means.shape[1]
-        law = (
-            independent(Normal(jnp.ones((), means.dtype)), d) if self.covariance == "shared" else self._whitened_law(d)
-        )
         # Beyond the range of the dtype there is no answer: the status says so.
         some = share > 0 if self.covariance != "shared" else jnp.ones((1,), bool)
         finite = jnp.isfinite(spreads.reshape(len(some), -1)) | ~some[:, None]
@@ -140,21 +137,17 @@ class GaussianDiscriminant:
     def _law(self, d: int) -> Any:
         return NormalMeanVariance() if self.covariance == "diagonal" else MultivariateNormal(d)
 
-    def _whitened_law(self, d: int) -> Any:
-        return independent(NormalMeanVariance(), d) if self.covariance == "diagonal" else MultivariateNormal(d)
 
-
-def _shared(model: GaussianDiscriminant, center: Array, means: Array, within: Array, summary: Any) -> Any:
-    share = summary.weight / jnp.sum(summary.weight)
+def _shared(model: GaussianDiscriminant, center: Array, means: Array, within: Array, share: Array) -> Any:
     total = jnp.diagonal(within) + share @ (means - center) ** 2
     within = _shrunk(within, model.shrinkage) + model.variance_smoothing * jnp.max(total) * jnp.eye(len(center))
     transform = whitening(center, within, _smallest(center, means))
-    return transform, transform(means), jnp.zeros(len(means), jnp.int32)
+    law = independent(Normal(jnp.ones((), means.dtype)), len(center))
+    return transform, law, transform(means), jnp.zeros(len(means), jnp.int32)
 
 
-def _full(model: GaussianDiscriminant, center: Array, means: Array, spreads: Array, summary: Any) -> Any:
-    share = summary.weight / jnp.sum(summary.weight)
-    (_, total), _ = pool(MultivariateNormal(len(center)).merge, (means, spreads), summary.weight)
+def _full(model: GaussianDiscriminant, center: Array, means: Array, spreads: Array, share: Array) -> Any:
+    (_, total), _ = pool(MultivariateNormal(len(center)).merge, (means, spreads), share)
     identity = jnp.eye(len(center), dtype=center.dtype)
     extra = model.variance_smoothing * jnp.max(jnp.diagonal(total)) * identity
     spreads = jnp.where(share[:, None, None] > 0, spreads, total)
@@ -164,19 +157,20 @@ def _full(model: GaussianDiscriminant, center: Array, means: Array, spreads: Arr
     white = (white + jnp.swapaxes(white, 1, 2)) / 2
     kept = jnp.any(transform.root != 0, axis=0)
     white = white + jnp.where(kept, 0, 1) * identity  # a direction that is ignored: the same law in every class
-    return transform, *_laws(MultivariateNormal(len(center)), transform(means), white, identity)
+    law = MultivariateNormal(len(center))
+    return transform, law, *_laws(law, transform(means), white, identity)
 
 
-def _diagonal(model: GaussianDiscriminant, center: Array, means: Array, spreads: Array, summary: Any) -> Any:
-    share = summary.weight / jnp.sum(summary.weight)
-    (_, total), _ = pool(NormalMeanVariance().merge, (means, spreads), summary.weight)
+def _diagonal(model: GaussianDiscriminant, center: Array, means: Array, spreads: Array, share: Array) -> Any:
+    (_, total), _ = pool(NormalMeanVariance().merge, (means, spreads), share)
     spreads = jnp.where(share[:, None] > 0, spreads, total)
     spreads = (1 - model.shrinkage) * spreads + model.shrinkage * jnp.mean(spreads, axis=1, keepdims=True)
     spreads = spreads + model.variance_smoothing * jnp.max(total)
     transform = _scaling(center, share @ spreads, _smallest(center, means))
     kept = jnp.any(transform.root != 0, axis=0)
     white = jnp.where(kept, spreads * jnp.square(jnp.diagonal(transform.root)), 1)
-    return transform, *_laws(NormalMeanVariance(), transform(means), white, jnp.ones_like(center))
+    law = independent(NormalMeanVariance(), len(center))
+    return transform, law, *_laws(NormalMeanVariance(), transform(means), white, jnp.ones_like(center))
 
 
 def _laws(law: Any, means: Array, spreads: Array, unit: Array) -> tuple[Array, Array]:
@@ -192,36 +186,28 @@ def _laws(law: Any, means: Array, spreads: Array, unit: Array) -> tuple[Array, A
 def whitening(center: Array, covariance: Array, smallest: Array) -> Transform:
     """The transform after which the covariance is the identity; variances (d,) up to the smallest count as 0.
 
-    Its rank is decided on the correlations; directions below it get columns of zeros. Their eigenvectors only choose a basis, in which
-    the Cholesky factor is taken: derivatives are those at fixed rank, without differences of eigenvalues.
+    Its rank is decided on the correlations; directions below it get columns of zeros.
     """
     variance = jnp.diagonal(covariance)
     varies = variance > smallest
     scale = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1)), 1)
     correlation = jnp.where(varies[:, None] & varies, covariance, 0) / scale[:, None] / scale
-    values, basis = jnp.linalg.eigh(lax.stop_gradient(correlation))
-    kept = values > _tolerance(center) * jnp.maximum(values[-1], 1)
-    turned = matmul(matmul(basis.T, correlation), basis)
-    both = kept[:, None] & kept
-    identity = jnp.eye(len(center), dtype=center.dtype)
-    factor = jnp.linalg.cholesky(jnp.where(both, turned, identity))
-    inverse = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
-    root = jnp.where(kept, matmul(basis, inverse.T), 0) / scale[:, None]
-    back = jnp.where(kept[:, None], matmul(factor.T, basis.T), 0) * scale
-    return _transform(center, root, back, jnp.log(jnp.diagonal(factor)), jnp.log(scale), kept)
+    found = roots(correlation, _tolerance(center))
+    return _transform(center, found.inverse / scale[:, None], found.root * scale, found.half_log_det, scale, found.kept)
 
 
 def _scaling(center: Array, variance: Array, smallest: Array) -> Transform:
     kept = variance > smallest
     scale = jnp.sqrt(jnp.where(kept, variance, 1))
-    root = jnp.diag(jnp.where(kept, 1 / scale, 0))
-    return _transform(center, root, jnp.diag(jnp.where(kept, scale, 0)), jnp.zeros_like(scale), jnp.log(scale), kept)
+    return _transform(
+        center, jnp.diag(jnp.where(kept, 1 / scale, 0)), jnp.diag(jnp.where(kept, scale, 0)), 0, scale, kept
+    )
 
 
-def _transform(center: Array, root: Array, back: Array, log_factor: Array, log_scale: Array, kept: Array) -> Transform:
+def _transform(center: Array, root: Array, back: Array, half_log_det: Any, scale: Array, kept: Array) -> Transform:
     # The law of the whitened row has a standard normal factor for each ignored direction, which is taken out of the density.
-    volume = -jnp.sum(jnp.where(kept, log_factor, 0)) - jnp.sum(log_scale) + jnp.sum(~kept) * jnp.log(2 * jnp.pi) / 2
-    return Transform(center, root, back, volume, jnp.sum(kept).astype(jnp.int32))
+    volume = jnp.sum(~kept) * jnp.log(2 * jnp.pi) / 2 - half_log_det - jnp.sum(jnp.log(scale))
+    return Transform(center, root, back, volume.astype(center.dtype), jnp.sum(kept).astype(jnp.int32))
 
 
 def _shrunk(covariance: Array, shrinkage: Any) -> Array:
@@ -249,17 +235,11 @@ def _over_blocks(sums: Any, block: int | None, *rows: Array) -> Any:
     """The sum of ``sums(X, y, shares)`` over blocks of rows, all at once for None; shares have the rows in their last axis."""
     if block is None:
         return sums(*rows)
-    n = len(rows[0])
 
-    def add(i: Array, total: Any) -> Any:
-        start = jnp.minimum(
-            i * block, n - block
-        )  # the last block starts early, to be full, and shares rows with another
-        fresh = start + jnp.arange(block) >= i * block
-        x, y = (lax.dynamic_slice_in_dim(a, start, block) for a in rows[:2])
-        shares = jnp.where(fresh, lax.dynamic_slice_in_dim(rows[2], start, block, axis=1), 0)
+    def add(total: Any, first: Array, fresh: Array) -> Any:
+        x, y = (lax.dynamic_slice_in_dim(a, first, block) for a in rows[:2])
+        shares = jnp.where(fresh, lax.dynamic_slice_in_dim(rows[2], first, block, axis=1), 0)
         return jax.tree.map(jnp.add, total, sums(x, y, shares))
 
-    shapes = jax.eval_shape(sums, *rows)
-    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    return lax.fori_loop(0, -(-n // block), add, zero)
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(sums, *rows))
+    return fold_blocks(add, zero, len(rows[0]), block)

@@ -288,7 +288,7 @@ def _differentiable(
 
     def rebuild(data: Any) -> GLMObjective:
         family, rows, l2, frame, null = data
-        w = jnp.ones(rows.n, x.dtype) if rows.weights is None else rows.weights
+        w = rows.mass
         total = jnp.sum(w * family.trials(rows.safe().y))
         flat = flat_directions(null, l2, family)
         return GLMObjective(family, frame.shift(rows), frame.center, l2, total, 1, link, flat=flat)

@@ -24,7 +24,7 @@ from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear, linear
 from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
-from jaxml.rows import Rows, column
+from jaxml.rows import Rows, column, fold_blocks
 
 _SAMPLE_STRIDE = 10  # stage 0 visits every tenth block
 
@@ -172,13 +172,8 @@ class GLMObjective:
         if size is None or size >= n:
             return add(start, self.rows, None, spare)
 
-        def step(i: Array, carry: Any) -> Any:
-            # The last block starts early, to be full; the rows it shares with the one before are masked.
-            first = jnp.minimum(i * stride * size, n - size)
-            fresh = first + jnp.arange(size) >= i * stride * size
-            return add(carry, self.rows.block(first, size), fresh, spare)
-
-        return lax.fori_loop(0, (-(-n // size) + stride - 1) // stride, step, start)
+        block = lambda carry, first, fresh: add(carry, self.rows.block(first, size), fresh, spare)
+        return fold_blocks(block, start, n, size, stride)
 
 
 def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | None:

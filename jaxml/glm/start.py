@@ -96,7 +96,7 @@ def _search(link: Link, m: Array) -> Array:
 def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
     """The same engine on a design without columns."""
     rows = objective.rows
-    w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     on = (w > 0).reshape((-1,) + (1,) * (rows.offset.ndim - 1))
     share = (w / jnp.sum(w)).reshape(on.shape)
     middle = level - jnp.sum(jnp.where(on, share * rows.offset, 0), axis=0)

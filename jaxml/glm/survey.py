@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxml.checks import verdict
 from jaxml.families.base import Family
 from jaxml.glm.rank import surely_full_rank
-from jaxml.rows import Rows
+from jaxml.rows import Rows, fold_blocks
 
 
 class Survey(NamedTuple):
@@ -43,7 +43,7 @@ class Survey(NamedTuple):
 def survey(family: Family, rows: Rows, check: str, block: int | None, intercept: bool) -> Survey:
     """See :class:`Survey`; ``block`` rows of X are read at a time (None: all)."""
     dtype = rows.X.dtype
-    w = jnp.ones(rows.n, dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     on = w > 0
     fine = verdict(family, rows, check)
     y = rows.safe().y
@@ -101,11 +101,9 @@ def _column_sums(rows: Rows, w: Array, block: int | None) -> tuple[Array, Array]
     if block is None or block >= rows.n or rows.weights is None:
         return sums(rows.X, w)
 
-    def add(i: Array, total: Any) -> Any:
-        start = jnp.minimum(i * block, rows.n - block)
-        fresh = start + jnp.arange(block) >= i * block
-        x, wb = (lax.dynamic_slice_in_dim(a, start, block) for a in (rows.X, w))
+    def add(total: Any, first: Array, fresh: Array) -> Any:
+        x, wb = (lax.dynamic_slice_in_dim(a, first, block) for a in (rows.X, w))
         return jax.tree.map(jnp.add, total, sums(x, jnp.where(fresh, wb, 0)))
 
     zero = jnp.zeros(rows.X.shape[1], rows.X.dtype)
-    return lax.fori_loop(0, -(-rows.n // block), add, (zero, zero))
+    return fold_blocks(add, (zero, zero), rows.n, block)

@@ -14,12 +14,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxml.dtypes import as_array, compute_dtype, to_compute
 from jaxml.kernels.functions import Gaussian, Kernel, Laplacian, Matern32, Matern52, as_kernel
 from jaxml.kernels.gram import gram
-from jaxml.linalg import matmul
+from jaxml.linalg import matmul, roots
 from jaxml.records import record
 
 
@@ -93,14 +93,8 @@ def nystrom(kernel: Any, centers: Any) -> Nystrom:
 
 @jax.jit
 def _nystrom(kernel: Kernel, centers: Array, K: Array) -> Nystrom:
-    # A basis of the directions that K determines, then a Cholesky factor in it: no derivatives of eigenvectors.
-    values, basis = jnp.linalg.eigh(lax.stop_gradient(K))
-    kept = values > len(K) * jnp.finfo(K.dtype).eps * values[-1]
-    identity = jnp.eye(len(K), dtype=K.dtype)
-    turned = jnp.where(kept[:, None] & kept, matmul(matmul(basis.T, K), basis), identity)
-    inverse = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(turned), identity, lower=True)
-    root = jnp.where(kept, matmul(basis, inverse.T), 0)
-    return Nystrom(kernel, centers, root, jnp.sum(kept).astype(jnp.int32))
+    found = roots(K, len(K) * jnp.finfo(K.dtype).eps)
+    return Nystrom(kernel, centers, found.inverse, jnp.sum(found.kept).astype(jnp.int32))
 
 
 def sample_centers(key: Array, X: Any, count: int) -> Array:

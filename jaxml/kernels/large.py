@@ -24,7 +24,7 @@ from jaxml.kernels.features import Nystrom, nystrom
 from jaxml.kernels.models import KernelFit, _read
 from jaxml.linalg import matmul
 from jaxml.predictors import Linear
-from jaxml.rows import Rows
+from jaxml.rows import Rows, fold_blocks
 from jaxml.status import Status, report
 
 _BLOCK = 2048
@@ -98,7 +98,7 @@ def nystrom_ridge(
 @partial(jax.jit, static_argnames="intercept")
 def _solve(phi: Nystrom, rows: Rows, l2: Array, tol: Array, max_steps: Any, intercept: bool) -> tuple[Linear, Array]:
     phi, rows, l2 = lax.stop_gradient((phi, rows, l2))
-    w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     total = jnp.sum(w)
     m, dtype = len(phi.centers), rows.X.dtype
     penalty = l2 * jnp.append(jnp.ones(m, dtype), 0 if intercept else 1)
@@ -131,13 +131,11 @@ def _through(phi: Nystrom, rows: Rows, w: Array, inner: Any) -> tuple[Array, Arr
     """sum over rows of w inner(K, y) times their row of K = K(X, centers), and of w inner(K, y) alone; a block at a time."""
     size = min(_BLOCK, rows.n)
 
-    def add(i: Array, total: tuple[Array, Array]) -> tuple[Array, Array]:
-        start = jnp.minimum(i * size, rows.n - size)
-        fresh = start + jnp.arange(size) >= i * size  # the last block overlaps the one before it
-        X, y, wb = (lax.dynamic_slice_in_dim(a, start, size) for a in (rows.X, rows.y, w))
+    def add(total: tuple[Array, Array], first: Array, fresh: Array) -> tuple[Array, Array]:
+        X, y, wb = (lax.dynamic_slice_in_dim(a, first, size) for a in (rows.X, rows.y, w))
         K = phi.kernel.matrix(X, phi.centers, False)
         values = jnp.where(fresh, wb, 0) * inner(K, y)
         return total[0] + matmul(values, K), total[1] + jnp.sum(values)
 
     zero = jnp.zeros(len(phi.centers), rows.X.dtype)
-    return lax.fori_loop(0, -(-rows.n // size), add, (zero, zero[0]))
+    return fold_blocks(add, (zero, zero[0]), rows.n, size)

@@ -293,7 +293,7 @@ def _read(
 @partial(jax.jit, static_argnames="intercept")
 def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Linear, Array, Array]:
     n, dtype = rows.n, rows.X.dtype
-    w = jnp.ones(n, dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     on = w > 0
     root = jnp.where(on, jnp.sqrt(jnp.where(on, w, 1)), 0)
     matrix = root[:, None] * gram(kernel, rows.X) * root

@@ -210,7 +210,7 @@ def _fit(
 ) -> SupportVectorMachine:
     rows, kernel, options = lax.stop_gradient((rows, kernel, options))
     rows = rows.safe()
-    w = jnp.ones(rows.n, rows.X.dtype) if rows.weights is None else rows.weights
+    w = rows.mass
     cost = w * options["class_weights"][rows.y] / (jnp.sum(w) * options["l2"])
     solve = partial(_linear if kernel is None else _kernel, kernel, rows.X, w, intercept, penalize_bias, options)
 
