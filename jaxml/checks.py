@@ -104,6 +104,20 @@ def _shaped(array: Any, name: str, shapes: tuple[tuple[int, ...], ...], hint: st
     return array
 
 
+def read_positive(name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """A number, or an array of the shape, positive and finite as far as it can be read, in the dtype of the computation.
+
+    Raises:
+        ValueError: of another shape, or not positive and finite.
+    """
+    array = jnp.asarray(value, dtype)
+    if array.shape not in ((), shape):
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape or 'one number'}")
+    if not isinstance(array, jax.core.Tracer) and not bool(jnp.all((array > 0) & jnp.isfinite(array))):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return jnp.broadcast_to(array, shape)
+
+
 def check_options(weight_kind: str, check: Any) -> None:
     """Refuse unknown names of options."""
     if weight_kind not in WEIGHT_KINDS:

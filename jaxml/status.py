@@ -101,6 +101,16 @@ def report(result: Any, *remarks: str) -> str:
     return text
 
 
+def warn_unless_converged(result: Any) -> None:
+    """Report a result that did not converge, if its status can be read: not inside jit.
+
+    Warns:
+        ConvergenceWarning: as :func:`report`.
+    """
+    if not isinstance(result.status, jax.core.Tracer) and np.any(np.asarray(result.status) != Status.CONVERGED):
+        report(result)
+
+
 def _callers_level() -> int:
     """The stack level of the first frame outside this package, so that a warning points at the user's line."""
     level, frame = 1, inspect.currentframe()

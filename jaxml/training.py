@@ -21,14 +21,14 @@ from jax import Array, lax
 
 from jaxml import links
 from jaxml.checks import check_family, read_rows, refuse_bad_values
-from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
 from jaxml.families.functions import expected_value
-from jaxml.likelihood import log_likelihood, row_loss
-from jaxml.links import Link, natural_parameter
+from jaxml.likelihood import row_loss
+from jaxml.links import Link
 from jaxml.optimize.first_order import SGD, Optax
 from jaxml.optimize.minimize import prepared
 from jaxml.optimize.stochastic import epoch
+from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
 from jaxml.predictors.linear import Linear
 from jaxml.records import callable_pytree, record, static_field
 from jaxml.rows import Rows
@@ -59,6 +59,7 @@ class Trained:
         best_epoch: () int32, the epoch that params come from, counted from 1; 0 for the start.
         stopped_early: (), whether the validation loss ended the training.
         history: :class:`History`.
+        offset: static, whether the fit had an offset, which ``predict`` then asks for.
 
     Example:
         >>> import jax, optax
@@ -82,6 +83,7 @@ class Trained:
     stopped_early: Array
     history: History
     link: Link = static_field()
+    offset: bool = static_field(default=False)
 
 
 def train(
@@ -142,17 +144,15 @@ def train(
     Source: notes 9.3; Prechelt (1998), "Early stopping - but when?".
     """
     task = _task(family, predictor, link, l2, solver, X, y, weights, offset, check)
-    if validation is None and patience is not None:
-        raise ValueError("patience= asks for validation rows to judge by: give validation=")
+    patience = _patience(patience, validation, task.solver)
     rows, held = task.rows, None
     if isinstance(validation, float | np.floating):
         rows, held, key = _split(rows, validation, key)
     elif validation is not None:
         held = _read(task.family, *validation, check=check)
     params = _cast(params, rows.X.dtype)
-    patience = task.solver.epochs if patience is None else patience
     how = _run(replace(task, rows=rows), params, held, key, patience)
-    return Trained(predictor=task.predictor, family=task.family, link=task.link, **how)
+    return Trained(predictor=task.predictor, family=task.family, link=task.link, offset=offset is not None, **how)
 
 
 def train_in_chunks(
@@ -209,11 +209,10 @@ def train_in_chunks(
 
     Source: notes 9.3; Bottou, Curtis & Nocedal (2018), section 4.
     """
-    if validation is None and patience is not None:
-        raise ValueError("patience= asks for validation rows to judge by: give validation=")
+    solver = _solver(solver)
+    patience = _patience(patience, validation, solver)
     held, task, size, state = None, None, 0, None
-    epochs = _solver(solver).epochs
-    for number in range(epochs):
+    for number in range(solver.epochs):
         look = check if number == 0 else False
         visit_key = jax.random.fold_in(key, number)
         tasks = (_task(family, predictor, link, l2, solver, *_three(c), None, look) for c in chunks(number))
@@ -221,15 +220,46 @@ def train_in_chunks(
             if task is None:
                 task, size = piece, piece.rows.n
                 held = None if validation is None else _read(piece.family, *validation, check=check)
-                state = _begin(piece, _cast(params, piece.rows.X.dtype), held)
+                state = _start(piece, _cast(params, piece.rows.X.dtype), held)
             chunk_key = visit_key if i == 0 else jax.random.fold_in(visit_key, i)
             state = _visit_chunk(replace(piece, rows=_filled(piece.rows, size)), state, chunk_key, i == 0)
         if task is None or size == 0:
             raise ValueError(f"chunks({number}) gave no chunk")
-        state = _judge(replace(task, rows=None), state, held, epochs if patience is None else patience)
+        state = _after_epoch(replace(task, rows=None), state, held, patience)
         if bool(state.done):
             break
-    return Trained(predictor=task.predictor, family=task.family, link=task.link, **_finish(state))
+    return Trained(predictor=task.predictor, family=task.family, link=task.link, **_outcome(state))
+
+
+def predict_natural(fit: Trained, X: Any, *, offset: Any = None) -> Array:
+    """The natural parameter eta(predictor(params, x) + offset) of each row. Nothing is dropped.
+
+    Args:
+        fit: a trained predictor.
+        X: (n, d).
+        offset: of the shape of the prediction; required if the fit had one, refused if not.
+
+    Returns:
+        (n,) or (n, k).
+
+    Raises:
+        ValueError: where the offset is missing or refused, or of another shape.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, predictors, training
+        >>> net = predictors.MLP((8,))
+        >>> X, y = jnp.array([[0.0], [1.0]]), jnp.array([0, 1])
+        >>> start = net.init(jax.random.key(0), 1, families.Bernoulli())
+        >>> fit = training.train(families.Bernoulli(), net, start, X, y, key=jax.random.key(1))
+        >>> print(training.predict_natural(fit, X).shape)
+        (2,)
+
+    Source: notes 6.1, 9.1.
+    """
+    X = read_features(X, None, jax.tree.leaves(fit.params)[0].dtype)
+    return natural_from(fit, fit.predictor(fit.params, X), offset)
 
 
 def predict(fit: Trained, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
@@ -238,11 +268,14 @@ def predict(fit: Trained, X: Any, *, offset: Any = None, trials: Any = None) -> 
     Args:
         fit: a trained predictor.
         X: (n, d).
-        offset: of the shape of the prediction.
+        offset: as for :func:`predict_natural`.
         trials: () or (n,), for Binomial and Multinomial.
 
     Returns:
         (n,) or (n, k).
+
+    Raises:
+        ValueError: as :func:`predict_natural`; where the trials are missing.
 
     Example:
         >>> import jax
@@ -257,9 +290,8 @@ def predict(fit: Trained, X: Any, *, offset: Any = None, trials: Any = None) -> 
 
     Source: notes 6.2, 9.1.
     """
-    z = fit.predictor(fit.params, _features(fit, X))
-    eta = natural_parameter(fit.family, fit.link, z if offset is None else z + jnp.asarray(offset, z.dtype))
-    return expected_value(fit.family, eta, trials=trials)
+    eta = predict_natural(fit, X, offset=offset)
+    return expected_value(fit.family, eta, trials=read_trials(fit.family, trials, eta))
 
 
 def score(fit: Trained, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:
@@ -269,11 +301,14 @@ def score(fit: Trained, X: Any, y: Any, *, weights: Any = None, offset: Any = No
         fit: a trained predictor.
         X: (n, d).
         y: as for :func:`train`.
-        weights: (n,).
-        offset: of the shape of the prediction.
+        weights: (n,), not negative; a row of weight 0 counts in nothing.
+        offset: as for :func:`predict_natural`.
 
     Returns:
         () score in nats, at dispersion 1 where it is unknown.
+
+    Raises:
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.score`.
 
     Example:
         >>> import jax
@@ -285,12 +320,10 @@ def score(fit: Trained, X: Any, y: Any, *, weights: Any = None, offset: Any = No
         >>> fit = training.train(families.Bernoulli(), net, start, X, y, key=jax.random.key(1))
         >>> print(training.score(fit, X, y).shape)
         ()
+
+    Source: Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation".
     """
-    rows = read_rows(fit.family, _features(fit, X), y, weights, offset)
-    total = log_likelihood(
-        fit.family, fit.predictor, fit.params, rows.X, rows.y, weights=rows.weights, offset=rows.offset, link=fit.link
-    )
-    return total / (rows.n if rows.weights is None else jnp.sum(rows.weights))
+    return mean_log_likelihood(fit, fit.family, fit.predictor, None, (X, y, weights, offset))
 
 
 # -- one objective for both ------------------------------------------------------------------------------------------
@@ -362,6 +395,14 @@ def _solver(solver: Any) -> Any:
     return solver
 
 
+def _patience(patience: int | None, validation: Any, solver: Any) -> int:
+    if patience is None:
+        return int(solver.epochs)
+    if validation is None:
+        raise ValueError("patience= asks for validation rows to judge by: give validation=")
+    return patience
+
+
 @cache
 def _adam() -> Optax:
     import optax
@@ -424,11 +465,6 @@ def _run(task: _Task, params: Any, held: Rows | None, key: Array, patience: Any)
 
 
 @jax.jit
-def _begin(task: _Task, params: Any, held: Rows | None) -> _State:
-    return _start(task, params, held)
-
-
-@jax.jit
 def _visit_chunk(task: _Task, state: _State, key: Array, first: Any) -> _State:
     carry, (loss, _) = _visit(task)((state.params, state.memory), key)
     before = jnp.where(first, 0, 1)
@@ -437,15 +473,6 @@ def _visit_chunk(task: _Task, state: _State, key: Array, first: Any) -> _State:
 
 
 @jax.jit
-def _judge(task: _Task, state: _State, held: Rows | None, patience: Any) -> _State:
-    return _after_epoch(task, state, held, patience)
-
-
-@jax.jit
-def _finish(state: _State) -> Any:
-    return _outcome(state)
-
-
 def _start(task: _Task, params: Any, held: Rows | None) -> _State:
     leaf = jax.tree.leaves(params)[0]
     nan, inf, zero = jnp.full(task.solver.epochs, jnp.nan, leaf.dtype), jnp.asarray(jnp.inf, leaf.dtype), jnp.int32(0)
@@ -455,6 +482,7 @@ def _start(task: _Task, params: Any, held: Rows | None) -> _State:
     return _State(params, memory, params, inf, zero, zero, yes, no, no, jnp.zeros_like(inf), zero, history)
 
 
+@jax.jit
 def _after_epoch(task: _Task, s: _State, held: Rows | None, patience: Any) -> _State:
     """Keep the params if they are the best so far, write the history, and decide whether to go on."""
     train, i = s.loss / s.chunks, s.epochs
@@ -478,6 +506,7 @@ def _after_epoch(task: _Task, s: _State, held: Rows | None, patience: Any) -> _S
     )
 
 
+@jax.jit
 def _outcome(s: _State) -> Any:
     status = jnp.where(s.finite, int(Status.STEP_LIMIT), int(Status.NON_FINITE)).astype(jnp.int32)
     return {
@@ -531,7 +560,3 @@ def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:
         if len(waiting) == 2:
             yield waiting.pop(0)
     yield from waiting
-
-
-def _features(fit: Trained, X: Any) -> Array:
-    return to_compute(as_array(X, "X"), jax.tree.leaves(fit.params)[0].dtype, "X")

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.kernel_ridge import KernelRidge
 
-from jaxml import Status, families, glm, kernels, likelihood
+from jaxml import ConvergenceWarning, Status, families, glm, kernels, likelihood
 from jaxml.predictors import KernelExpansion
 from tolerances import assert_agree
 
@@ -96,6 +96,16 @@ def test_two_classes_of_softmax_are_logistic_at_half_the_penalty():
     assert_allclose(kernels.predict(softmax, X)[:, 1], kernels.predict(logistic, X), rtol=100 * RTOL, atol=10 * RTOL)
 
 
+def test_the_score_is_the_mean_log_likelihood():
+    fit = kernels.fit(families.Poisson(), GAUSSIAN, X, COUNTS, l2=0.05)
+    each = families.log_prob(families.Poisson(), kernels.predict_natural(fit, X), COUNTS)
+    w = (np.arange(40) % 3).astype(DTYPE)
+    assert_allclose(kernels.score(fit, X, COUNTS), np.mean(each), rtol=10 * RTOL)
+    assert_allclose(kernels.score(fit, X, COUNTS, weights=w), np.average(each, weights=w), rtol=10 * RTOL)
+    with pytest.raises(ValueError, match=r"X has shape \(40, 2\), but the model was fitted on 3 columns"):
+        kernels.score(fit, X[:, :2], COUNTS)
+
+
 @pytest.mark.slow
 def test_an_offset_is_added_and_asked_for():
     offset = np.linspace(-1, 1, 40).astype(DTYPE)
@@ -178,12 +188,20 @@ def test_conjugate_gradients_solve_the_normal_equations(intercept):
     centers = rows[:20]
     l2 = 1e-3
     fit = kernels.nystrom_ridge(GAUSSIAN, centers, rows, y, l2=l2, weights=w, intercept=intercept)
-    assert fit.status == Status.CONVERGED
+    assert fit.status == Status.CONVERGED and 0 < fit.steps < 60 and fit.residual < 1e-4
     phi = np.asarray(kernels.nystrom(GAUSSIAN, centers)(rows), float)
     A = np.c_[phi, np.ones(300) * intercept]
     penalty = np.diag([l2] * 20 + [0 if intercept else 1])
     theta = np.linalg.solve(A.T @ (A * w[:, None]) / w.sum() + penalty, A.T @ (w * y) / w.sum())
     assert_allclose(kernels.predict(fit, rows), A @ theta, atol=1e-7 if X64 else 5e-3)
+
+
+def test_conjugate_gradients_that_are_cut_short_say_so_and_zeros_take_no_step():
+    with pytest.warns(ConvergenceWarning, match="step limit"):
+        fit = kernels.nystrom_ridge(GAUSSIAN, X[:10], X, SMOOTH, l2=1e-6, max_steps=2)
+    assert fit.status == Status.STEP_LIMIT and fit.steps == 2
+    fit = kernels.nystrom_ridge(GAUSSIAN, X[:10], X, 0 * SMOOTH, l2=1e-6)
+    assert fit.status == Status.CONVERGED and fit.steps == 0 and np.all(kernels.predict(fit, X) == 0)
 
 
 def test_centers_are_rows_drawn_without_replacement():

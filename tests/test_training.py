@@ -173,6 +173,20 @@ def test_chunks():
         training.train_in_chunks(families.Bernoulli(), NET, start(), lambda epoch: [], key=KEY, solver=ADAM)
 
 
+def test_an_offset_is_part_of_the_prediction_and_asked_for():
+    offset = np.linspace(-1, 1, N).astype(DTYPE)
+    fit = train(families.Poisson(), COUNTS, offset=offset)
+    eta = training.predict_natural(fit, X, offset=offset)
+    assert_allclose(eta, NET(fit.params, jnp.asarray(X)) + offset, rtol=1e-5)
+    each = families.log_prob(families.Poisson(), eta, COUNTS)
+    assert_allclose(training.score(fit, X, COUNTS, offset=offset), np.mean(each), rtol=1e-5)
+    for call in (training.predict, lambda fit, X: training.score(fit, X, COUNTS)):
+        with pytest.raises(ValueError, match="fitted with an offset"):
+            call(fit, X)
+    with pytest.raises(ValueError, match="without an offset"):
+        training.predict(train(families.Poisson(), COUNTS), X, offset=offset)
+
+
 def test_dropout_changes_training_but_not_prediction():
     net = MLP((8,), predictors.tanh, dropout=0.5)
     dropped = train(net=net)

@@ -25,7 +25,7 @@ from jaxml.generative.classifier import Classifier, columns
 from jaxml.generative.gaussian import GaussianDiscriminant
 from jaxml.generative.naive_bayes import NaiveBayes
 from jaxml.rows import Rows, block_rows
-from jaxml.status import report
+from jaxml.status import warn_unless_converged
 
 
 class Summary(NamedTuple):
@@ -88,8 +88,8 @@ def fit(
     if check and not isinstance(summary.weight, jax.core.Tracer) and not bool(jnp.any(summary.weight > 0)):
         raise ValueError("weights are all zero: no row is left to fit")
     result = estimate(model, summary, prior=prior)
-    if check and not isinstance(result.eta, jax.core.Tracer) and int(result.status):
-        report(result)
+    if check:
+        warn_unless_converged(result)
     return result
 
 

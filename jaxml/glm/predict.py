@@ -3,16 +3,11 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
-from jaxml.checks import read_rows
-from jaxml.dtypes import as_array, to_compute
 from jaxml.families import functions
-from jaxml.glm.dispersion import weighted_sum
 from jaxml.glm.result import Fit
-from jaxml.likelihood import log_likelihood
-from jaxml.links import natural_parameter
+from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
 from jaxml.predictors import Linear, linear
 
 
@@ -41,7 +36,8 @@ def predict_natural(fit: Fit, X: Any, *, offset: Any = None) -> Array:
 
     Source: notes 6.1.
     """
-    return natural_parameter(fit.family, fit.link, _linear_predictor(fit, X, offset))
+    weight = fit.params.weight
+    return natural_from(fit, linear(fit.params, read_features(X, len(weight), weight.dtype)), offset)
 
 
 def predict_statistic(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
@@ -72,7 +68,7 @@ def predict_statistic(fit: Fit, X: Any, *, offset: Any = None, trials: Any = Non
     Source: notes 6.2.
     """
     eta = predict_natural(fit, X, offset=offset)
-    return functions.mean(fit.family, eta, trials=_trials(fit, trials, eta))
+    return functions.mean(fit.family, eta, trials=read_trials(fit.family, trials, eta))
 
 
 def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
@@ -103,7 +99,7 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
     Source: notes 6.2.
     """
     eta = predict_natural(fit, X, offset=offset)
-    return functions.expected_value(fit.family, eta, trials=_trials(fit, trials, eta))
+    return functions.expected_value(fit.family, eta, trials=read_trials(fit.family, trials, eta))
 
 
 def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:
@@ -143,14 +139,8 @@ def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) 
         raise ValueError(
             "a quasi-likelihood fit (check='hull') has no log-likelihood to score with; compare predictions with y instead"
         )
-    _needs_offset(fit, offset)
-    rows = read_rows(fit.family, X, y, weights, offset)
-    _same_columns(fit, rows.X)
     family = fit.family.with_dispersion(fit.dispersion) if fit.family.estimates_dispersion else fit.family
-    total = log_likelihood(
-        family, linear, fit.params, rows.X, rows.y, weights=rows.weights, offset=rows.offset, link=fit.link
-    )
-    return total / weighted_sum(rows.weights, jnp.ones(rows.n, rows.X.dtype))
+    return mean_log_likelihood(fit, family, linear, len(fit.params.weight), (X, y, weights, offset))
 
 
 def contrast(fit: Fit, reference: int = 0) -> Linear:
@@ -182,43 +172,3 @@ def contrast(fit: Fit, reference: int = 0) -> Linear:
     if not 0 <= reference < classes:
         raise ValueError(f"reference = {reference} is no class; the fit has 0..{classes - 1}")
     return jax.tree.map(lambda a: a - a[..., reference : reference + 1], fit.params)
-
-
-# -- helpers ---------------------------------------------------------------------------------------------------------
-def _needs_offset(fit: Fit, offset: Any) -> None:
-    if fit.offset and offset is None:
-        raise ValueError("the model was fitted with an offset; give offset= for the new rows (zeros for none)")
-    if not fit.offset and offset is not None:
-        raise ValueError("the model was fitted without an offset, so offset= has no meaning here")
-
-
-def _same_columns(fit: Fit, X: Any) -> None:
-    d = fit.params.weight.shape[0]
-    if X.ndim != 2 or X.shape[1] != d:
-        raise ValueError(f"X has shape {X.shape}, but the model was fitted on {d} columns: expected (n, {d})")
-
-
-def _linear_predictor(fit: Fit, X: Any, offset: Any) -> Array:
-    _needs_offset(fit, offset)
-    weight = fit.params.weight
-    X = to_compute(as_array(X, "X"), weight.dtype, "X")
-    _same_columns(fit, X)
-    z = linear(fit.params, X)
-    if offset is None:
-        return z
-    offset = to_compute(as_array(offset, "offset"), weight.dtype, "offset")
-    if offset.shape != z.shape:
-        raise ValueError(f"offset has shape {offset.shape}, expected {z.shape} to match X")
-    return z + offset
-
-
-def _trials(fit: Fit, trials: Any, eta: Array) -> Array | None:
-    if fit.family.has_trials and trials is None:
-        raise ValueError(f"{type(fit.family).__name__} counts successes out of trials; give trials= for the new rows")
-    if trials is None:
-        return None
-    trials = to_compute(as_array(trials, "trials"), eta.dtype, "trials")
-    n = eta.shape[0]
-    if trials.shape not in ((), (n,)):
-        raise ValueError(f"trials has shape {trials.shape}, expected ({n},) to match X")
-    return jnp.broadcast_to(trials, (n,))

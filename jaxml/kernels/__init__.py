@@ -29,6 +29,7 @@ from jaxml.kernels.models import gradient_descent as gradient_descent
 from jaxml.kernels.models import kernel_ridge as kernel_ridge
 from jaxml.kernels.models import predict as predict
 from jaxml.kernels.models import predict_natural as predict_natural
+from jaxml.kernels.models import score as score
 from jaxml.kernels.svm import SupportVectorMachine as SupportVectorMachine
 from jaxml.kernels.svm import classify as classify
 from jaxml.kernels.svm import decision_function as decision_function

@@ -16,16 +16,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import cho_factor, cho_solve
-from jax.scipy.sparse.linalg import cg
 
 from jaxml import families, links
 from jaxml.dtypes import as_array, to_compute
 from jaxml.kernels.features import Nystrom, nystrom
-from jaxml.kernels.models import KernelFit, _read
+from jaxml.kernels.models import KernelFit, read_problem
 from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 from jaxml.rows import Rows, fold_blocks
-from jaxml.status import Status, report
+from jaxml.status import Status, warn_unless_converged
 
 _BLOCK = 2048
 
@@ -59,8 +58,7 @@ def nystrom_ridge(
         check: False: look at no value, warn of nothing.
 
     Returns:
-        :class:`jaxml.kernels.KernelFit` whose points are the centres; ``jitter`` holds the relative residual that was reached. Not
-        differentiable.
+        :class:`jaxml.kernels.KernelFit` whose points are the centres, with the ``residual`` that was reached. Not differentiable.
 
     Raises:
         ValueError, TypeError: bad input, naming argument, value and place (values only outside jit).
@@ -80,23 +78,26 @@ def nystrom_ridge(
     Source: Rudi, Carratino & Rosasco (2017).
     """
     family = families.Normal()
-    kernel, rows, l2 = _read(family, kernel, X, y, l2, weights, None, check)
+    kernel, rows, l2 = read_problem(family, kernel, X, y, l2, weights, None, check)
     centers = to_compute(as_array(centers, "centers"), rows.X.dtype, "centers")
     if centers.ndim != 2 or centers.shape[1] != rows.X.shape[1]:
         raise ValueError(f"centers has shape {centers.shape}, expected (m, {rows.X.shape[1]}) to match X")
     tol = (1e-10 if rows.X.dtype.itemsize >= 8 else 1e-5) if tol is None else tol
     phi = nystrom(kernel, centers)
-    params, residual = _solve(phi, rows, l2, jnp.asarray(tol, rows.X.dtype), max_steps, intercept)
+    params, residual, steps = _solve(phi, rows, l2, jnp.asarray(tol, rows.X.dtype), max_steps, intercept)
     status = jnp.where(residual <= 10 * tol, int(Status.CONVERGED), int(Status.STEP_LIMIT))
     status = jnp.where(jnp.isfinite(residual), status, int(Status.NON_FINITE)).astype(jnp.int32)
-    result = KernelFit(params, kernel, centers, family, status, jnp.int32(0), residual, links.identity)
-    if check and not isinstance(status, jax.core.Tracer) and status != Status.CONVERGED:
-        report(result)
+    none = jnp.zeros((), rows.X.dtype)
+    result = KernelFit(params, kernel, centers, family, status, steps, none, links.identity, residual=residual)
+    if check:
+        warn_unless_converged(result)
     return result
 
 
 @partial(jax.jit, static_argnames="intercept")
-def _solve(phi: Nystrom, rows: Rows, l2: Array, tol: Array, max_steps: Any, intercept: bool) -> tuple[Linear, Array]:
+def _solve(
+    phi: Nystrom, rows: Rows, l2: Array, tol: Array, max_steps: Any, intercept: bool
+) -> tuple[Linear, Array, Array]:
     phi, rows, l2 = lax.stop_gradient((phi, rows, l2))
     w = rows.mass
     total = jnp.sum(w)
@@ -122,9 +123,33 @@ def _solve(phi: Nystrom, rows: Rows, l2: Array, tol: Array, max_steps: Any, inte
     rough = matmul(at_centers.T, at_centers) / m + jnp.diag(penalty)
     rough = rough.at[-1, -1].add(jnp.finfo(dtype).eps * jnp.trace(rough))
     factor = cho_factor(rough, lower=True)
-    theta, _ = cg(normal, right, tol=tol, maxiter=max_steps, M=lambda r: cho_solve((factor[0], True), r))
-    residual = jnp.linalg.norm(right - normal(theta)) / jnp.linalg.norm(right)
-    return params(theta), residual
+    theta, steps = _conjugate_gradients(normal, right, lambda r: cho_solve((factor[0], True), r), tol, max_steps)
+    size = jnp.linalg.norm(right)
+    residual = jnp.linalg.norm(right - normal(theta)) / jnp.where(size > 0, size, 1)
+    return params(theta), residual, steps
+
+
+def _conjugate_gradients(
+    product: Any, right: Array, precondition: Any, tol: Array, max_steps: Any
+) -> tuple[Array, Array]:
+    """The solution of product(x) = right, and how many products that took (the one of jax.scipy does not say).
+
+    Source: Nocedal & Wright (2006), algorithm 5.3.
+    """
+    enough = tol * jnp.linalg.norm(right)
+
+    def trip(state: Any) -> Any:
+        x, r, z, p, i = state
+        image, energy = product(p), r @ z
+        x, rest = x + energy / (p @ image) * p, r - energy / (p @ image) * image
+        new = precondition(rest)
+        return x, rest, new, new + rest @ new / energy * p, i + 1
+
+    first = precondition(right)
+    state = (jnp.zeros_like(right), right, first, first, jnp.int32(0))
+    going = lambda s: (jnp.linalg.norm(s[1]) > enough) & (s[4] < max_steps)
+    x, *_, steps = lax.while_loop(going, trip, state)
+    return x, steps
 
 
 def _through(phi: Nystrom, rows: Rows, w: Array, inner: Any) -> tuple[Array, Array]:

@@ -19,19 +19,19 @@ from jax import Array, lax
 from jax.scipy.linalg import cho_solve, solve_triangular
 
 from jaxml import families, glm, links
-from jaxml.checks import read_rows, refuse_bad_values
-from jaxml.dtypes import as_array, to_compute
+from jaxml.checks import read_positive, read_rows, refuse_bad_values
 from jaxml.families.base import Family
 from jaxml.families.functions import expected_value
 from jaxml.kernels.functions import Kernel, as_kernel
 from jaxml.kernels.gram import gram
 from jaxml.likelihood import row_loss
 from jaxml.linalg import matmul
-from jaxml.links import Link, natural_parameter
+from jaxml.links import Link
+from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
 from jaxml.predictors import KernelExpansion, Linear
 from jaxml.records import record, static_field
 from jaxml.rows import Rows
-from jaxml.status import Status, report
+from jaxml.status import Status, warn_unless_converged
 
 _JITTERS = (0.0, 10.0, 1e3, 1e5)  # times n eps times the mean of the diagonal
 
@@ -46,8 +46,9 @@ class KernelFit:
         points: X (n, d).
         family: the law of y.
         status: a code of :class:`jaxml.Status`.
-        steps: accepted steps of the solver, 0 for the closed form.
+        steps: accepted steps of the solver, iterations of conjugate gradients, or 0 for the closed form.
         jitter: what was added to the diagonal of K, of the size of rounding, to factor it.
+        residual: of :func:`jaxml.kernels.nystrom_ridge`, the relative residual of its equations; None elsewhere.
         link: static.
         offset: static, whether the fit had an offset, which ``predict`` then asks for.
     """
@@ -61,6 +62,7 @@ class KernelFit:
     jitter: Array
     link: Link = static_field()
     offset: bool = static_field(default=False)
+    residual: Array | None = None
 
 
 def kernel_ridge(
@@ -97,12 +99,12 @@ def kernel_ridge(
     Source: notes 8.1, 8.2; Saunders, Gammerman & Vovk (1998).
     """
     family = families.Normal()
-    kernel, rows, l2 = _read(family, kernel, X, y, l2, weights, None, check)
+    kernel, rows, l2 = read_problem(family, kernel, X, y, l2, weights, None, check)
     params, jitter, fine = _ridge(kernel, rows, l2, intercept)
     status = jnp.where(fine, int(Status.CONVERGED), int(Status.NON_FINITE)).astype(jnp.int32)
     result = KernelFit(params, kernel, rows.X, family, status, jnp.int32(0), jitter, links.identity)
-    if check and not isinstance(status, jax.core.Tracer) and not fine:
-        report(result)
+    if check:
+        warn_unless_converged(result)
     return result
 
 
@@ -156,7 +158,7 @@ def fit(
 
     Source: notes 8.1, 8.2; Zhu & Hastie (2005), "Kernel logistic regression and the import vector machine".
     """
-    kernel, rows, l2 = _read(family, kernel, X, y, l2, weights, offset, check)
+    kernel, rows, l2 = read_problem(family, kernel, X, y, l2, weights, offset, check)
     factor, jitter = _factor(kernel, rows)
     options = {"weights": rows.weights, "offset": rows.offset, "l2": l2, "intercept": intercept, "link": link}
     inner = glm.fit(family, factor, rows.y, solver=solver, check=check, **options)
@@ -191,23 +193,8 @@ def predict_natural(fit: KernelFit, X: Any, *, offset: Any = None) -> Array:
 
     Source: notes 8.1.
     """
-    if fit.offset != (offset is not None):
-        had = (
-            "an offset; give offset= for the new rows (zeros for none)"
-            if fit.offset
-            else "no offset, so offset= has no meaning here"
-        )
-        raise ValueError(f"the model was fitted with {had}")
-    X = to_compute(as_array(X, "X"), fit.points.dtype, "X")
-    if X.ndim != 2 or X.shape[1] != fit.points.shape[1]:
-        raise ValueError(f"X has shape {X.shape}, but the model was fitted on {fit.points.shape[1]} columns")
-    z = KernelExpansion(fit.kernel, fit.points)(fit.params, X)
-    if offset is not None:
-        offset = to_compute(as_array(offset, "offset"), z.dtype, "offset")
-        if offset.shape != z.shape:
-            raise ValueError(f"offset has shape {offset.shape}, expected {z.shape} to match X")
-        z = z + offset
-    return natural_parameter(fit.family, fit.link, z)
+    X = read_features(X, fit.points.shape[1], fit.points.dtype)
+    return natural_from(fit, KernelExpansion(fit.kernel, fit.points)(fit.params, X), offset)
 
 
 def predict(fit: KernelFit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
@@ -234,7 +221,39 @@ def predict(fit: KernelFit, X: Any, *, offset: Any = None, trials: Any = None) -
 
     Source: notes 6.2, 8.1.
     """
-    return expected_value(fit.family, predict_natural(fit, X, offset=offset), trials=trials)
+    eta = predict_natural(fit, X, offset=offset)
+    return expected_value(fit.family, eta, trials=read_trials(fit.family, trials, eta))
+
+
+def score(fit: KernelFit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:
+    """Mean log-likelihood sum_i w_i log p(y_i; eta_i) / sum_i w_i, log b included; larger is better.
+
+    Args:
+        fit: a fitted model.
+        X: (m, d).
+        y: as for :func:`jaxml.glm.fit`.
+        weights: (m,), not negative; a row of weight 0 counts in nothing.
+        offset: as for :func:`predict_natural`.
+
+    Returns:
+        () score in nats, at dispersion 1 where it is unknown.
+
+    Raises:
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.score`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, kernels
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([0, 4, 1])
+        >>> near = kernels.fit(families.Poisson(), kernels.Gaussian(0.5), X, y, l2=0.01)
+        >>> far = kernels.fit(families.Poisson(), kernels.Gaussian(0.5), X, y, l2=1.0)
+        >>> print(bool(kernels.score(near, X, y) > kernels.score(far, X, y)))
+        True
+
+    Source: Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation".
+    """
+    predictor = KernelExpansion(fit.kernel, fit.points)
+    return mean_log_likelihood(fit, fit.family, predictor, fit.points.shape[1], (X, y, weights, offset))
 
 
 def gradient_descent(
@@ -267,7 +286,7 @@ def gradient_descent(
 
     Source: notes 8.1, 8.2.
     """
-    kernel, rows, alpha = _read(family, kernel, X, y, learning_rate, None, None, "support", "learning_rate")
+    kernel, rows, alpha = read_problem(family, kernel, X, y, learning_rate, None, None, "support", "learning_rate")
     link = links.resolve(family, link)
     beta = _descend(family, link, kernel, rows, alpha, steps)
     fine = jnp.all(jnp.isfinite(beta))
@@ -276,18 +295,14 @@ def gradient_descent(
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
-def _read(
+def read_problem(
     family: Family, kernel: Any, X: Any, y: Any, l2: Any, weights: Any, offset: Any, check: Any, name: str = "l2"
 ) -> tuple[Kernel, Rows, Array]:
+    """The kernel, the rows, those of weight 0 made harmless, and the penalty, in one dtype and looked through."""
     rows = read_rows(family, X, y, weights, offset)
     if check:
         refuse_bad_values(family, rows, "support" if check is True else check)
-    l2 = jnp.asarray(l2, rows.X.dtype)
-    if l2.shape != ():
-        raise ValueError(f"{name} has shape {l2.shape}, expected one number")
-    if not isinstance(l2, jax.core.Tracer) and not 0 < float(l2) < jnp.inf:
-        raise ValueError(f"{name} must be positive and finite, got {l2}")
-    return as_kernel(kernel, rows.X.dtype), rows.safe(), l2
+    return as_kernel(kernel, rows.X.dtype), rows.safe(), read_positive(name, l2, (), rows.X.dtype)
 
 
 @partial(jax.jit, static_argnames="intercept")

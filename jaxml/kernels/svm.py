@@ -16,8 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxml.checks import count_classes, read_rows, refuse_bad_values
-from jaxml.dtypes import as_array, to_compute
+from jaxml.checks import count_classes, read_positive, read_rows, refuse_bad_values
 from jaxml.families import Categorical
 from jaxml.kernels.functions import as_kernel
 from jaxml.kernels.gram import gram, gram_matvec
@@ -25,10 +24,11 @@ from jaxml.kernels.interior_point import interior_point
 from jaxml.kernels.margin import Margin, Search
 from jaxml.kernels.sequential import GramMatrix, sequential_minimal_optimization
 from jaxml.linalg import matmul
+from jaxml.prediction import read_features
 from jaxml.predictors import KernelExpansion, Linear, linear
 from jaxml.records import record
 from jaxml.rows import Rows
-from jaxml.status import Status, report
+from jaxml.status import warn_unless_converged
 
 LOSSES = ("hinge", "squared_hinge")
 _STORED = 1 << 31  # bytes of a kernel matrix that is kept; of a larger one rows are computed as they are needed
@@ -136,16 +136,18 @@ def support_vector_machine(
         _refuse_missing_class(rows, classes)
     dtype = rows.X.dtype
     options = {
-        "l2": _positive("l2", l2, (), dtype),
-        "class_weights": _positive("class_weights", 1.0 if class_weights is None else class_weights, (classes,), dtype),
+        "l2": read_positive("l2", l2, (), dtype),
+        "class_weights": read_positive(
+            "class_weights", 1.0 if class_weights is None else class_weights, (classes,), dtype
+        ),
         "tol": jnp.asarray((1e-6 if dtype.itemsize >= 8 else 1e-3) if tol is None else tol, dtype),
         "max_steps": (_MOST_LINEAR if kernel is None else _MOST_KERNEL) if max_steps is None else max_steps,
     }
     kernel = None if kernel is None else as_kernel(kernel, dtype)
     static = {"classes": classes, "squared": loss == "squared_hinge", "intercept": intercept}
     fit = _fit(rows, kernel, options, penalize_bias=bool(penalize_bias and intercept), **static)
-    if check and not isinstance(fit.status, jax.core.Tracer) and jnp.any(fit.status != Status.CONVERGED):
-        report(fit)
+    if check:
+        warn_unless_converged(fit)
     return fit
 
 
@@ -172,11 +174,8 @@ def decision_function(fit: SupportVectorMachine, X: Any) -> Array:
 
     Source: notes 8.1; Schölkopf & Smola (2002), section 7.3.
     """
-    dtype = fit.params.weight.dtype
-    X = to_compute(as_array(X, "X"), dtype, "X")
-    d = fit.params.weight.shape[0] if fit.points is None else fit.points.shape[1]
-    if X.ndim != 2 or X.shape[1] != d:
-        raise ValueError(f"X has shape {X.shape}, but the machine was fitted on {d} columns: expected (n, {d})")
+    columns = fit.params.weight.shape[0] if fit.points is None else fit.points.shape[1]
+    X = read_features(X, columns, fit.params.weight.dtype)
     if fit.points is None:
         return linear(fit.params, X)
     return KernelExpansion(fit.kernel, fit.points)(fit.params, X)
@@ -268,16 +267,6 @@ def _best_bias(margin: Margin, f: Array, bias: Array) -> Array:
     first, last = jnp.argmax(risen >= positive - slack), jnp.argmax(risen > positive + slack)
     best = (edges[first] + edges[last]) / 2
     return jnp.where(jnp.isfinite(best) & (positive > slack) & (positive < risen[-1] - slack), best, bias)
-
-
-def _positive(name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    """A positive number or one for each class, in the dtype of the computation."""
-    array = jnp.asarray(value, dtype)
-    if array.shape not in ((), shape):
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    if not isinstance(array, jax.core.Tracer) and not bool(jnp.all((array > 0) & jnp.isfinite(array))):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-    return jnp.broadcast_to(array, shape)
 
 
 def _refuse_missing_class(rows: Rows, classes: int) -> None:
