@@ -196,9 +196,14 @@ def test_conjugate_gradients_solve_the_normal_equations(intercept):
     assert_allclose(kernels.predict(fit, rows), A @ theta, atol=1e-7 if X64 else 5e-3)
 
 
+NOISE = RNG.normal(size=(400, 3)).astype(DTYPE)
+
+
 def test_conjugate_gradients_that_are_cut_short_say_so_and_zeros_take_no_step():
     with pytest.warns(ConvergenceWarning, match="step limit"):
-        fit = kernels.nystrom_ridge(GAUSSIAN, X[:10], X, SMOOTH, l2=1e-6, max_steps=2)
+        fit = kernels.nystrom_ridge(
+            GAUSSIAN, X[:10], np.tile(X, (10, 1)) + NOISE, np.tile(SMOOTH, 10), l2=1e-6, max_steps=2
+        )
     assert fit.status == Status.STEP_LIMIT and fit.steps == 2
     fit = kernels.nystrom_ridge(GAUSSIAN, X[:10], X, 0 * SMOOTH, l2=1e-6)
     assert fit.status == Status.CONVERGED and fit.steps == 0 and np.all(kernels.predict(fit, X) == 0)
