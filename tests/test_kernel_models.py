@@ -171,6 +171,20 @@ def test_a_linear_model_on_nystrom_features_is_the_kernel_model():
                     rtol=1e-6 if X64 else 5e-3)  # fmt: skip
 
 
+@pytest.mark.slow
+def test_a_fit_on_centers_is_the_linear_model_of_their_features():
+    phi = kernels.nystrom(GAUSSIAN, X[:10])
+    few = kernels.fit(families.Categorical(3), GAUSSIAN, X, COUNTS % 3, l2=0.05, centers=X[:10])
+    low = glm.fit(families.Categorical(3), phi(X), COUNTS % 3, l2=0.05)
+    assert few.points.shape == (10, 3) and few.params.weight.shape == (10, 3) and few.status == Status.CONVERGED
+    assert_allclose(kernels.predict(few, X), glm.predict(low, phi(X)), rtol=1e-6 if X64 else 5e-3)
+    ridge = kernels.nystrom_ridge(GAUSSIAN, X[:10], X, SMOOTH, l2=0.01)
+    engine = kernels.fit(families.Normal(), GAUSSIAN, X, SMOOTH, l2=0.01, centers=X[:10])
+    assert_allclose(kernels.predict(ridge, X), kernels.predict(engine, X), atol=1e-7 if X64 else 5e-3)
+    with pytest.raises(ValueError, match=r"centers has shape \(10, 2\), expected \(m, 3\)"):
+        kernels.fit(families.Normal(), GAUSSIAN, X, SMOOTH, l2=0.01, centers=X[:10, :2])
+
+
 @pytest.mark.parametrize(
     "kernel", [kernels.Gaussian(1.2), kernels.Laplacian(2.0), kernels.Matern32(1.0), kernels.Matern52(1.0)]
 )

@@ -18,9 +18,8 @@ from jax import Array, lax
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from jaxml import families, links
-from jaxml.dtypes import as_array, to_compute
 from jaxml.kernels.features import Nystrom, nystrom
-from jaxml.kernels.models import KernelFit, read_problem
+from jaxml.kernels.models import KernelFit, read_centers, read_problem
 from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 from jaxml.rows import Rows, fold_blocks
@@ -80,9 +79,7 @@ def nystrom_ridge(
     """
     family = families.Normal()
     kernel, rows, l2 = read_problem(family, kernel, X, y, l2, weights, None, check)
-    centers = to_compute(as_array(centers, "centers"), rows.X.dtype, "centers")
-    if centers.ndim != 2 or centers.shape[1] != rows.X.shape[1]:
-        raise ValueError(f"centers has shape {centers.shape}, expected (m, {rows.X.shape[1]}) to match X")
+    centers = read_centers(centers, rows)
     tol = (1e-10 if rows.X.dtype.itemsize >= 8 else 1e-5) if tol is None else tol
     phi = nystrom(kernel, centers)
     params, residual, steps = _solve(phi, rows, l2, jnp.asarray(tol, rows.X.dtype), max_steps, intercept)

@@ -20,8 +20,10 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 
 from jaxml import families, glm, links
 from jaxml.checks import read_positive, read_rows, refuse_bad_values
+from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
 from jaxml.families.functions import expected_value
+from jaxml.kernels.features import nystrom
 from jaxml.kernels.functions import Kernel, as_kernel
 from jaxml.kernels.gram import gram
 from jaxml.likelihood import row_loss
@@ -43,7 +45,7 @@ class KernelFit:
     Attributes:
         params: Linear of weight beta, (n,) or (n, k), and bias, () or (k,), None without an intercept.
         kernel: as given.
-        points: X (n, d).
+        points: (n, d), the rows X, or the centres.
         family: the law of y.
         status: a code of :class:`jaxml.Status`.
         steps: accepted steps of the solver, iterations of conjugate gradients, or 0 for the closed form.
@@ -115,6 +117,7 @@ def fit(
     y: Any,
     *,
     l2: Any,
+    centers: Any = None,
     weights: Any = None,
     offset: Any = None,
     intercept: bool = True,
@@ -124,7 +127,8 @@ def fit(
 ) -> KernelFit:
     """Maximum penalised likelihood of any family by a kernel: kernel logistic, Poisson, softmax regression and the others.
 
-    Each step of Newton's method costs n^3; for more than a few thousand rows see :func:`jaxml.kernels.nystrom`.
+    Each step of Newton's method costs n^3. For more than a few thousand rows give m centres: it then costs n m^2, and n m numbers are
+    kept.
 
     Args:
         family: the law of y.
@@ -132,6 +136,8 @@ def fit(
         X: (n, d).
         y: as for :func:`jaxml.glm.fit`.
         l2: penalty on beta'K beta, positive.
+        centers: (m, d), chosen, or from :func:`jaxml.kernels.sample_centers`: the minimiser over their span, sum_j beta_j K(c_j, .),
+            as the generalised linear model of the features of :func:`jaxml.kernels.nystrom`; None: all rows.
         weights: (n,), not negative; a row of weight 0 is as good as absent, even where it holds NaN.
         offset: of the shape of the linear predictor.
         intercept: whether there is an unpenalised bias.
@@ -140,7 +146,7 @@ def fit(
         check: as for :func:`jaxml.glm.fit`.
 
     Returns:
-        :class:`KernelFit`.
+        :class:`KernelFit`; its points are the rows, or the centres.
 
     Raises:
         ValueError, TypeError, OverflowError: as :func:`jaxml.glm.fit`; a penalty that is not positive.
@@ -159,13 +165,18 @@ def fit(
     Source: notes 8.1, 8.2; Zhu & Hastie (2005), "Kernel logistic regression and the import vector machine".
     """
     kernel, rows, l2 = read_problem(family, kernel, X, y, l2, weights, offset, check)
-    factor, jitter = _factor(kernel, rows)
+    if centers is None:
+        points, (features, jitter) = rows.X, _factor(kernel, rows)
+        coefficients = lambda weight: solve_triangular(features, weight, lower=True, trans="T")
+    else:
+        points, jitter = read_centers(centers, rows), jnp.zeros((), rows.X.dtype)
+        phi = nystrom(kernel, points)
+        features, coefficients = phi(rows.X), lambda weight: matmul(phi.root, weight)
     options = {"weights": rows.weights, "offset": rows.offset, "l2": l2, "intercept": intercept, "link": link}
-    inner = glm.fit(family, factor, rows.y, solver=solver, check=check, **options)
-    beta = solve_triangular(factor, inner.params.weight, lower=True, trans="T")
-    params = Linear(beta, inner.params.bias)
+    inner = glm.fit(family, features, rows.y, solver=solver, check=check, **options)
+    params = Linear(coefficients(inner.params.weight), inner.params.bias)
     return KernelFit(
-        params, kernel, rows.X, inner.family, inner.status, inner.steps, jitter, inner.link, offset is not None
+        params, kernel, points, inner.family, inner.status, inner.steps, jitter, inner.link, offset is not None
     )
 
 
@@ -303,6 +314,18 @@ def read_problem(
     if check:
         refuse_bad_values(family, rows, "support" if check is True else check)
     return as_kernel(kernel, rows.X.dtype), rows.safe(), read_positive(name, l2, (), rows.X.dtype)
+
+
+def read_centers(centers: Any, rows: Rows) -> Array:
+    """Centres (m, d) in the dtype of the rows.
+
+    Raises:
+        ValueError: of other columns than X.
+    """
+    centers = to_compute(as_array(centers, "centers"), rows.X.dtype, "centers")
+    if centers.ndim != 2 or centers.shape[1] != rows.X.shape[1]:
+        raise ValueError(f"centers has shape {centers.shape}, expected (m, {rows.X.shape[1]}) to match X")
+    return centers
 
 
 @partial(jax.jit, static_argnames="intercept")

@@ -26,7 +26,7 @@ from training.problem import Problem
 _ADAM_RATE = 0.01
 _TRIES = 8  # of learning rates, where none is given
 _STEPS = 1000  # of gradient descent
-_WORTH_REPEATING = 20.0  # seconds; a fit that took longer is not run twice only to be timed
+WORTH_REPEATING = 20.0  # seconds; a fit that took longer is not run twice only to be timed
 
 
 class Fitted(NamedTuple):
@@ -53,8 +53,9 @@ def fit_problem(problem: Problem, options: argparse.Namespace) -> Fitted:
     center, spread = column_scales(np.asarray(rows.X), rows.weights, options.intercept)
     if options.standardize:
         rows = rows._replace(X=(rows.X - center) / spread)
-    with _plain_errors(), _progress(options, _updates(options, rows.n)) as report:
-        null = _fit_null(problem, options.link)
+    label = f"fitting ({options.solver})"
+    with plain_errors(), progress(label, options.progress, _updates(options, rows.n)) as report:
+        null = fit_null(problem, options.link)
         rate = _first_rate(problem, rows, null, options)
         solver = _solver(options, rows.n, report)
         data, first = jax.tree.map(jnp.asarray, rows), 0.0
@@ -65,18 +66,18 @@ def fit_problem(problem: Problem, options: argparse.Namespace) -> Fitted:
             run = lambda s=settings: glm.fit(
                 problem.family, data.X, data.y, weights=data.weights, offset=data.offset, **s
             )
-            fit, seconds = _timed(run)
+            fit, seconds = timed(run)
             first += seconds
             if rate is None or options.learning_rate or options.solver == "adam" or not _diverged(fit, null, options):
                 break
-        second = _timed(run)[1] if first < _WORTH_REPEATING else None
+        second = timed(run)[1] if first < WORTH_REPEATING else None
     if options.standardize:
         fit = dataclasses.replace(fit, params=in_data_units(fit.params, center, spread))
     times = {"first fit, with compilation": first} | ({} if second is None else {"second fit": second})
     return Fitted(fit, null, spread, times, rate)
 
 
-def _fit_null(problem: Problem, link: Any) -> Any:
+def fit_null(problem: Problem, link: Any) -> Any:
     """The model of an intercept alone, with the offset and weights of the rows, as one of all columns with weights of 0."""
     rows = problem.train
     fit = glm.fit(problem.family, rows.X[:, :0], rows.y, weights=rows.weights, offset=rows.offset, link=link)
@@ -105,7 +106,7 @@ def _settings(solver: Any, options: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """What the library refuses becomes one line; what it warns of is in the report anyhow."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -115,7 +116,8 @@ def _plain_errors() -> Iterator[None]:
             raise DataError(in_options(" ".join(str(error).split()))) from error
 
 
-def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What a run gives, and its seconds."""
     start = time.perf_counter()
     fit = jax.block_until_ready(run())
     return fit, time.perf_counter() - start
@@ -206,7 +208,7 @@ def _reporting_rate(falling: bool, updates: int | None, report: Callable[[int], 
 
 
 @contextlib.contextmanager
-def _progress(options: argparse.Namespace, updates: int | None) -> Iterator[Callable[[int], None]]:
+def progress(label: str, wanted: bool, updates: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on standard error where the number of updates is known, a spinner and a clock where it is not."""
     columns: list[ProgressColumn] = [
         SpinnerColumn(),
@@ -215,8 +217,6 @@ def _progress(options: argparse.Namespace, updates: int | None) -> Iterator[Call
         TimeElapsedColumn(),
     ]
     console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not (options.progress and console.is_terminal)
-    ) as bar:
-        task = bar.add_task(f"fitting ({options.solver})", total=updates)
+    with Progress(*columns, console=console, transient=True, disable=not (wanted and console.is_terminal)) as bar:
+        task = bar.add_task(label, total=updates)
         yield lambda step: bar.update(task, completed=int(step))

@@ -77,19 +77,31 @@ def save_model(path: Path, fit: Any, problem: Problem, options: argparse.Namespa
     arrays: dict[str, Any] = {"weight": np.asarray(fit.params.weight)}
     if fit.params.bias is not None:
         arrays["bias"] = np.asarray(fit.params.bias)
-    np.savez(path, header=np.array(json.dumps(header)), **arrays)
+    write_npz(path, header, arrays)
 
 
 def load_model(path: str | Path) -> Model:
     """The inverse of :func:`save_model`."""
+    header, arrays = read_npz(path, "train.py", FORMAT)
+    return Model(header, arrays["weight"], arrays.get("bias"))
+
+
+def write_npz(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """A header and arrays, without pickle."""
+    np.savez(path, header=np.array(json.dumps(header)), **arrays)
+
+
+def read_npz(path: str | Path, program: str, form: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The inverse of :func:`write_npz`; a file of another kind is refused."""
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            model = Model(header, file["weight"], file.get("bias"))
+            arrays = {name: file[name] for name in file.files}
+            header = json.loads(str(arrays.pop("header")))
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile):
-        raise DataError(f"{path} is not a model that train.py saved") from None
-    if header.get("format") != FORMAT:
-        raise DataError(f"{path} is of format {header.get('format')!r}, this program reads {FORMAT}")
-    return model
+        raise DataError(f"{path} is not a model that {program} saved") from None
+    if not isinstance(header, dict) or header.get("format") != form:
+        found = header.get("format") if isinstance(header, dict) else None
+        raise DataError(f"{path} is of format {found!r}, this program reads {form}")
+    return header, arrays

@@ -2,10 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Callable
 from typing import Any
 
 from training.problem import FAMILIES
+from training.values import count, fraction, positive, seed, separator
 
 LINKS = (
     "canonical",
@@ -106,14 +106,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "train.py", "train.py [data] [options]", _DESCRIPTION, _EXAMPLES, formatter_class=formatter
     )
-    _data_options(parser)
+    group = add_data_options(parser)
+    column: dict[str, Any] = {"metavar": "COL"}
+    group.add_argument("--offset", **column, help="added to the linear predictor")
+    group.add_argument("--exposure", **column, help="its logarithm is added to the linear predictor")
+    group.add_argument("--trials", **column, help="number of trials of each row (binomial)")
     _model_options(parser.add_argument_group("model"))
     _solver_options(parser.add_argument_group("solver"))
-    _output_options(parser.add_argument_group("output and prediction"))
+    add_output_options(parser.add_argument_group("output and prediction"))
     return parser
 
 
-def _data_options(parser: argparse.ArgumentParser) -> None:
+def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Which data, which columns and rows of them, and how files are read; returns the group of the columns."""
     parser.add_argument(
         "data",
         nargs="?",
@@ -129,26 +134,24 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     add("--drop", **columns, default=[], help="columns to leave out")
     add("--categorical", **columns, default=[], help="columns of numbers to treat as levels")
     add("--weights", **column, help="how often each row counts (frequencies)")
-    add("--offset", **column, help="added to the linear predictor")
-    add("--exposure", **column, help="its logarithm is added to the linear predictor")
-    add("--trials", **column, help="number of trials of each row (binomial)")
     add("--labels", metavar="FILE", help="labels of images, where they do not lie beside them")
     add("--drop-missing", action="store_true", help="leave out rows without a value in a column in use")
-    add("--test-fraction", type=_fraction, metavar="F", help="rows held out (default: 0.2; 0: none)")
-    add("--seed", type=_seed, metavar="N", default=0, help="of the split and of the shuffling (default: 0)")
+    add("--test-fraction", type=fraction, metavar="F", help="rows held out (default: 0.2; 0: none)")
+    add("--seed", type=seed, metavar="N", default=0, help="of the split and of the shuffling (default: 0)")
     csv = parser.add_argument_group("CSV files")
     add = csv.add_argument
-    add("--separator", type=_separator, metavar="C", help="between columns (default: , or ; with --decimal ,)")
+    add("--separator", type=separator, metavar="C", help="between columns (default: , or ; with --decimal ,)")
     add("--decimal", choices=(".", ","), metavar="C", help="the decimal sign, . or , (default: .)")
     add("--encoding", metavar="E", help="of the text, such as latin-1 or utf-16 (default: utf-8)")
     add("--missing", nargs="+", metavar="TEXT", help="what means no value, beside an empty field (default: see below)")
+    return group
 
 
 def _model_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--family", choices=["auto", *FAMILIES], default="auto", metavar="F", help=f"auto or {', '.join(FAMILIES)}")
     add("--link", choices=LINKS, metavar="L", help=f"{', '.join(LINKS)} (default: the family's)")
-    add("--size", type=_positive, metavar="R", help="size r of the negative binomial: variance mu + mu^2 / r")
+    add("--size", type=positive, metavar="R", help="size r of the negative binomial: variance mu + mu^2 / r")
     add("--l2", type=float, default=0.0, help="penalty l2/2 |weight|^2 on the mean loss (default: 0)")
     add("--no-intercept", dest="intercept", action="store_false", help="leave the intercept out")
     add(
@@ -156,6 +159,11 @@ def _model_options(group: argparse._ArgumentGroup) -> None:
         action=argparse.BooleanOptionalAction,
         help="fit on columns of mean 0 and deviation 1 (default: with the first-order solvers)",
     )
+    add_precision(group)
+
+
+def add_precision(group: Any) -> None:
+    """64 or 32 bits."""
     precision = group.add_mutually_exclusive_group()
     precision.add_argument("--x64", dest="x64", action="store_true", default=True, help="64-bit numbers (default)")
     precision.add_argument("--x32", dest="x64", action="store_false", help="32-bit numbers: faster on GPU and TPU")
@@ -164,12 +172,12 @@ def _model_options(group: argparse._ArgumentGroup) -> None:
 def _solver_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--solver", choices=SOLVERS, default="newton", metavar="S", help=f"{', '.join(SOLVERS)} (default: newton)")
-    add("--steps", type=_count, metavar="N", help="most steps (newton, lbfgs, gradient-descent)")
-    add("--epochs", type=_count, metavar="N", help=f"passes over the rows (sgd, adam; default: {EPOCHS})")
-    add("--batch-size", type=_count, metavar="N", help=f"rows in an update (sgd, adam; default: {BATCH_SIZE})")
+    add("--steps", type=count, metavar="N", help="most steps (newton, lbfgs, gradient-descent)")
+    add("--epochs", type=count, metavar="N", help=f"passes over the rows (sgd, adam; default: {EPOCHS})")
+    add("--batch-size", type=count, metavar="N", help=f"rows in an update (sgd, adam; default: {BATCH_SIZE})")
     add(
         "--learning-rate",
-        type=_positive,
+        type=positive,
         metavar="A",
         help="constant rate of the first-order solvers (default: adam 0.01; gradient-descent 1/L, L the largest curvature of the"
         " loss at the model of an intercept alone; sgd the same for the loss of a batch, falling to 0 over the epochs;"
@@ -177,52 +185,15 @@ def _solver_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _output_options(group: argparse._ArgumentGroup) -> None:
+def add_output_options(group: argparse._ArgumentGroup, *, prediction: bool = True) -> None:
+    """Where results go, and prediction by a saved model."""
     add = group.add_argument
-    add("--output", metavar="PATH", help="folder of the fit (default: runs/DATA), or the .csv of --predict")
-    add("--load", metavar="MODEL", help="a saved model.npz, for --predict")
-    add("--predict", metavar="DATA", help="predict the rows of a file; goes to --output or to standard output")
+    add(
+        "--output",
+        metavar="PATH",
+        help=f"folder of the fit{', or the .csv of --predict' if prediction else ''} (default: under runs)",
+    )
+    if prediction:
+        add("--load", metavar="MODEL", help="a saved model.npz, for --predict")
+        add("--predict", metavar="DATA", help="predict the rows of a file; goes to --output or to standard output")
     add("--no-progress", dest="progress", action="store_false", help="no progress bar")
-
-
-# -- types of values -------------------------------------------------------------------------------------------------
-def _number(text: str, kind: Callable[[str], Any]) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' if kind is int else ''}number") from None
-
-
-def _fraction(text: str) -> float:
-    value = _number(text, float)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _separator(text: str) -> str:
-    text = text.replace("\\t", "\t")
-    if len(text) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one character")
-    return text
-
-
-def _positive(text: str) -> float:
-    value = _number(text, float)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _count(text: str) -> int:
-    value = _number(text, int)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = _number(text, int)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2^31")
-    return value

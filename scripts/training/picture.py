@@ -1,5 +1,6 @@
 """The picture of a fit: the loss by step, and what was observed against what was predicted."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ _MOST_NAMES = 40  # on an axis
 BLUE, RED, GREY = "#2b6cb0", "#c05621", "#a0aec0"
 
 
-def draw(
-    path: Path, fit: Any, rows: Evaluation, classes: tuple[str, ...] | None, *, title: str, which: str, unit: str
-) -> None:
-    """Two panels as a PNG; ``rows`` are the ones to compare with, ``which`` says what they are."""
+Panel = Callable[[Axes], None]
+
+
+def draw(path: Path, title: str, panels: list[Panel]) -> None:
+    """Panels side by side, as a PNG."""
     style: Any = {
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -29,17 +31,28 @@ def draw(
         "axes.titlesize": 11,
     }
     with plt.rc_context(style):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(5.5 * len(panels), 4.8), layout="constrained", squeeze=False
+        )
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        _loss(left, fit, unit)
-        if classes is None:
-            _observed_against_predicted(right, rows, which)
-        elif rows.mean.ndim == 1:
-            _reliability(right, rows, classes[1], which)
-        else:
-            _confusion(right, rows, classes, which)
+        for panel, place in zip(panels, axes[0], strict=True):
+            panel(place)
         figure.savefig(path, dpi=120)
         plt.close(figure)
+
+
+def outcome(rows: Evaluation, classes: tuple[str, ...] | None, which: str) -> Panel:
+    """What was observed against what was predicted, in the form that suits y; ``which`` says which rows they are."""
+    if classes is None:
+        return lambda axes: _observed_against_predicted(axes, rows, which)
+    if rows.mean.ndim == 1:
+        return lambda axes: _reliability(axes, rows, classes[1], which)
+    return lambda axes: _confusion(axes, rows, classes, which)
+
+
+def loss_by_step(fit: Any, unit: str) -> Panel:
+    """The objective of a solver after each step or epoch."""
+    return lambda axes: _loss(axes, fit, unit)
 
 
 def _loss(axes: Axes, fit: Any, unit: str) -> None:

@@ -1,6 +1,5 @@
 """Predict the rows of a file with a saved model."""
 
-import argparse
 import csv
 import sys
 from typing import Any
@@ -8,34 +7,40 @@ from typing import Any
 import numpy as np
 
 from jaxml import glm
-from jaxml.data import DataError, Table, design_matrix, number_column
+from jaxml.data import Code, DataError, Table, design_matrix, number_column
 from training.modelfile import Model
 from training.problem import linear_offset
 from training.scores import predicted_class
 
 
-def predict_file(model: Model, table: Table, options: argparse.Namespace) -> None:
-    """Write a line of predictions for each row of the table, to ``--output`` or to standard output."""
-    columns = predictions(model, table)
-    if options.output is None:
+def write_predictions(columns: dict[str, np.ndarray], output: str | None) -> None:
+    """Named columns as CSV, to a file or to standard output."""
+    if output is None:
         _write(sys.stdout, columns)
         return
-    with open(options.output, "w", newline="") as file:
+    with open(output, "w", newline="") as file:
         _write(file, columns)
-    print(f"{table.rows} rows predicted, see {options.output}", file=sys.stderr)
+    print(f"{len(next(iter(columns.values())))} rows predicted, see {output}", file=sys.stderr)
 
 
 def predictions(model: Model, table: Table) -> dict[str, np.ndarray]:
     """Named columns: the mean of each target, or the class and the probability of each class."""
     header = model.header
-    design = design_matrix(
-        _needed(table, [code.name for code in model.coding]),
-        model.coding,
-        dtype=np.float64 if header["x64"] else np.float32,
-    )
-    X = design.X if model.coding else np.zeros((table.rows, 0))
+    X = coded(table, model.coding, header["x64"])
     offset = linear_offset(table, header["offset"], header["exposure"])
     mean = np.asarray(glm.predict(model.fit(), X, offset=offset, trials=_trials(model, table)))
+    return named_columns(mean, header)
+
+
+def coded(table: Table, coding: tuple[Code, ...], x64: bool) -> np.ndarray:
+    """X (n, d) of new rows, coded as those of the fit were."""
+    dtype = np.float64 if x64 else np.float32
+    needed = _needed(table, [code.name for code in coding])
+    return design_matrix(needed, coding, dtype=dtype).X if coding else np.zeros((table.rows, 0), dtype)
+
+
+def named_columns(mean: np.ndarray, header: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The class and the probability of each class, or the mean of each target."""
     return _class_columns(mean, header["classes"]) if header["classes"] else _mean_columns(mean, header)
 
 

@@ -48,22 +48,28 @@ INTERCEPT = "(intercept)"
 
 def print_fit(console: Console, fitted: Fitted, problem: Problem, options: argparse.Namespace) -> None:
     """What was fitted to what, and the coefficients."""
-    rows, columns = problem.train.X.shape
     falling = " falling to 0" if options.solver == "sgd" and not options.learning_rate else ""
     rate = "" if fitted.rate is None else f", learning rate {fitted.rate:.3g}{falling}"
-    dropped = f", {problem.dropped} with missing values left out" if problem.dropped else ""
-    units = [part.weights for part in (problem.train, problem.test)]
-    weight = "" if units[0] is None else f", of weight {units[0].sum():g} and {units[1].sum():g}"
-    facts = {
-        "data": f"{options.data}: {', '.join(problem.target)} from {columns} columns",
-        "rows": f"{rows} to fit, {problem.test.n} to test{weight}{dropped}",
+    facts = described(problem, options.data) | {
         "family": f"{problem.family_name} ({problem.why}), link {problem.link}",
-        "classes": _classes(problem.classes),
         "solver": f"{options.solver}{' on standardised columns' if options.standardize else ''}{rate}, l2 {options.l2:g}",
         "device": f"{device()}, {'64' if options.x64 else '32'} bit",
     }
     print_facts(console, facts)
     console.print(_coefficients(fitted, problem, console.width))
+
+
+def described(problem: Problem, data: str) -> dict[str, str | None]:
+    """What is predicted from what, and on how many rows."""
+    rows, columns = problem.train.X.shape
+    dropped = f", {problem.dropped} with missing values left out" if problem.dropped else ""
+    units = [part.weights for part in (problem.train, problem.test)]
+    weight = "" if units[0] is None else f", of weight {units[0].sum():g} and {units[1].sum():g}"
+    return {
+        "data": f"{data}: {', '.join(problem.target)} from {columns} columns",
+        "rows": f"{rows} to fit, {problem.test.n} to test{weight}{dropped}",
+        "classes": _classes(problem.classes),
+    }
 
 
 def print_scores(console: Console, scores: dict[str, Scores]) -> None:
@@ -143,13 +149,18 @@ def write_metrics(
         "gradient_norm": _number(fit.gradient_norm),
         "log_likelihood": _number(fit.log_likelihood) if fitted.finite else None,
         "dispersion": _number(fit.dispersion),
-        "scores": {
-            which: {k: {who: _number(v) for who, v in pair.items()} for k, pair in table.items()}
-            for which, table in scores.items()
-        },
+        "scores": score_numbers(scores),
         "seconds": {"load": load} | fitted.seconds,
     }
     path.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+def score_numbers(scores: dict[str, Scores]) -> dict[str, Any]:
+    """The scores for a JSON file, which knows no number that is not finite."""
+    return {
+        which: {k: {who: _number(v) for who, v in pair.items()} for k, pair in table.items()}
+        for which, table in scores.items()
+    }
 
 
 def device() -> str:

@@ -20,14 +20,14 @@ class Evaluation(NamedTuple):
         y: what was observed, (n,) or (n, k); proportions for the binomial family.
         mean: what was predicted, on the same scale; for classes probabilities, (n, K), or (n,) of the second.
         weights: of the rows, None where each counts once.
-        log_likelihood: mean per unit of weight.
-        deviance: summed; None for families of two parameters, which have none.
+        log_likelihood: mean per unit of weight; None for a model that has none.
+        deviance: summed; None for a model or a family of two parameters that has none.
     """
 
     y: np.ndarray
     mean: np.ndarray
     weights: Any
-    log_likelihood: float
+    log_likelihood: float | None
     deviance: float | None
 
 
@@ -38,14 +38,32 @@ def evaluate(fit: Any, problem: Problem, rows: Rows) -> Evaluation:
     mean, log_likelihood, deviance = jax.device_get(_evaluate(plain, rows, trials))
     pair = isinstance(rows.y, tuple)
     y = rows.y[0] / rows.y[1] if pair else rows.y
-    total = None if deviance is None else float(np.sum(deviance * (1 if rows.weights is None else rows.weights)))
-    return Evaluation(np.asarray(y), mean / trials if pair else mean, rows.weights, float(log_likelihood), total)
+    return Evaluation(
+        np.asarray(y), mean / trials if pair else mean, rows.weights, float(log_likelihood), _total(deviance, rows)
+    )
+
+
+def evaluate_natural(family: Any, eta: Any, rows: Rows) -> Evaluation:
+    """Compare natural parameters, whatever predicted them, with what was observed.
+
+    Without a log-likelihood where the dispersion is not known, which these models do not estimate.
+    """
+    mean, each, deviance = jax.device_get(_judge(family, eta, rows.y))
+    known = not family.estimates_dispersion
+    total = float(np.average(each, weights=rows.weights)) if known else None
+    return Evaluation(np.asarray(rows.y), np.asarray(mean), rows.weights, total, _total(deviance, rows))
+
+
+def _total(deviance: Any, rows: Rows) -> float | None:
+    return None if deviance is None else float(np.sum(deviance * (1 if rows.weights is None else rows.weights)))
 
 
 def compare(model: Evaluation, null: Evaluation, problem: Problem) -> Scores:
     """{score: {'model': value, 'mean only': value}}, those that make sense for the family."""
     both = {"model": model, "mean only": null}
-    scores = {"log-likelihood per row": {who: each.log_likelihood for who, each in both.items()}}
+    scores: Scores = {}
+    if model.log_likelihood is not None:
+        scores["log-likelihood per row"] = {who: each.log_likelihood or 0.0 for who, each in both.items()}
     if problem.classes is None:
         scores["RMSE"] = {who: float(np.sqrt(_average((e.mean - e.y) ** 2, e.weights))) for who, e in both.items()}
     else:
@@ -69,6 +87,15 @@ def _evaluate(fit: Any, rows: Rows, trials: Any) -> tuple[Any, Any, Any]:
         return mean, score, families.deviance(fit.family, eta, rows.y)
     except TypeError:  # the family has none
         return mean, score, None
+
+
+@jax.jit
+def _judge(family: Any, eta: Any, y: Any) -> tuple[Any, Any, Any]:
+    mean, each = families.expected_value(family, eta), families.log_prob(family, eta, y)
+    try:
+        return mean, each, families.deviance(family, eta, y)
+    except TypeError:  # the family has none
+        return mean, each, None
 
 
 def _trials(problem: Problem, rows: Rows) -> Any:
