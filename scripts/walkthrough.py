@@ -23,6 +23,9 @@ SECTIONS = {
     "4": "Logistic and softmax regression",
     "5": "Exponential family",
     "6": "Generalised linear models",
+    "7": "Generative classifiers",
+    "8": "Kernels",
+    "9": "Neural networks",
 }
 AGREE, DIFFER, REFUSED = 0, 1, 2
 

@@ -8,11 +8,11 @@ from numpy.testing import assert_allclose
 
 import course
 import walkthrough
-from course.data import alligators, boiling, deaths, kicks, launches
-from jaxml import Status, families, glm, likelihood, losses, optimize
+from course.data import alligators, boiling, deaths, kicks, launches, tennis
+from jaxml import Status, families, generative, glm, kernels, likelihood, losses, optimize
 from jaxml.predictors import Linear, linear
 
-SECTIONS = {"1": 5, "2": 5, "3": 5, "4": 3, "5": 6, "6": 4}
+SECTIONS = {"1": 5, "2": 5, "3": 5, "4": 3, "5": 6, "6": 4, "7": 4, "8": 5, "9": 4}
 NUMBERS = [f"{section}.{i}" for section, count in SECTIONS.items() for i in range(1, count + 1)]
 
 
@@ -220,6 +220,77 @@ def test_notes_6_4(poisson):
     X, y = arrays(alligators)
     fit = glm.fit(families.Categorical(3), X, y)
     assert_allclose(jnp.sum(glm.predict(fit, X), axis=0), np.bincount(y), rtol=rtol(1e-10, 1e-4))
+
+
+# -- 7 generative classifiers -----------------------------------------------------------------------------------------
+def test_notes_7_1():
+    agrees("7.1")
+    X, y = arrays(alligators)
+    fit = generative.gaussian_discriminant_analysis(X, y)
+    joint = generative.log_joint(fit, X)
+    assert_allclose(jnp.sum(generative.predict(fit, X), axis=1), 1, rtol=rtol())
+    np.testing.assert_array_equal(generative.classify(fit, X), jnp.argmax(joint, axis=1))
+
+
+def test_notes_7_2():
+    agrees("7.2")
+
+
+def test_notes_7_3():
+    agrees("7.3")
+    X, y = tennis()
+    fit = generative.categorical_naive_bayes(X, y, smoothing=0)
+    odds = generative.predict(fit, np.array([[0, 2, 0, 1]]))  # Mitchell (1997), section 6.9.1: .0206 against .0053
+    assert_allclose(odds[0, 0], 0.795, atol=5e-4)
+
+
+def test_notes_7_4():
+    agrees("7.4")
+    X, y = tennis()
+    overcast = np.array([[1, 0, 0, 0]])  # on no day without tennis
+    counted = generative.log_joint(generative.categorical_naive_bayes(X, y, smoothing=0), overcast)
+    smoothed = generative.log_joint(generative.categorical_naive_bayes(X, y), overcast)
+    assert counted[0, 0] == -np.inf and np.all(np.isfinite(smoothed))
+
+
+# -- 8 kernels -------------------------------------------------------------------------------------------------------
+def test_notes_8_1():
+    agrees("8.1")
+
+
+def test_notes_8_2():
+    agrees("8.2")
+
+
+def test_notes_8_3():
+    agrees("8.3")
+
+
+def test_notes_8_4():
+    agrees("8.4")
+
+
+def test_notes_8_5():
+    agrees("8.5")
+    X, _ = arrays(boiling)
+    assert kernels.is_valid_gram(kernels.gram(kernels.Gaussian(5.0), X)).valid
+
+
+# -- 9 neural networks -----------------------------------------------------------------------------------------------
+def test_notes_9_1():
+    agrees("9.1")
+
+
+def test_notes_9_2():
+    agrees("9.2")
+
+
+def test_notes_9_3():
+    agrees("9.3")
+
+
+def test_notes_9_4():
+    agrees("9.4")
 
 
 # -- the walkthrough itself ------------------------------------------------------------------------------------------

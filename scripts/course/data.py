@@ -74,6 +74,24 @@ def alligators() -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(foods)[:, None], np.repeat([0, 1, 2], [len(food) for food in foods])
 
 
+def tennis() -> tuple[np.ndarray, np.ndarray]:
+    """Weather of 14 days, and whether tennis was played (Quinlan 1986, table 1).
+
+    Outlook 0 sunny, 1 overcast, 2 rain; temperature 0 hot, 1 mild, 2 cool; humidity 0 high, 1 normal; wind 0 weak, 1 strong.
+    """
+    days = (
+        "sunny hot high weak no,sunny hot high strong no,overcast hot high weak yes,rain mild high weak yes,rain cool normal weak yes,"
+        "rain cool normal strong no,overcast cool normal strong yes,sunny mild high weak no,sunny cool normal weak yes,"
+        "rain mild normal weak yes,sunny mild normal strong yes,overcast mild high strong yes,overcast hot normal weak yes,"
+        "rain mild high strong no"
+    )
+    levels = ("sunny overcast rain", "hot mild cool", "high normal", "weak strong", "no yes")
+    codes = [
+        [names.split().index(word) for names, word in zip(levels, day.split(), strict=True)] for day in days.split(",")
+    ]
+    return np.array(codes)[:, :4], np.array(codes)[:, 4]
+
+
 def with_ones(X: np.ndarray) -> np.ndarray:
     """X with a column of ones in front: theta_0 is then the intercept."""
     return np.hstack([np.ones((len(X), 1)), X])
