@@ -26,6 +26,7 @@ from jaxml.families.functions import expected_value
 from jaxml.likelihood import row_loss
 from jaxml.links import Link
 from jaxml.optimize.first_order import SGD, Optax
+from jaxml.optimize.implicit import opaque
 from jaxml.optimize.minimize import prepared
 from jaxml.optimize.stochastic import epoch
 from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
@@ -34,6 +35,9 @@ from jaxml.records import callable_pytree, record, static_field
 from jaxml.rows import Rows
 from jaxml.status import Status
 
+_NOT_DIFFERENTIABLE = (
+    "a training that stops by its epochs is not differentiable; use a solver that converges, as glm.fit does"
+)
 _COORDINATE = {"real": "identity", "positive": "log", "unit": "logit"}
 
 
@@ -453,7 +457,8 @@ def _mean_loss(task: _Task, params: Any, rows: Rows) -> Array:
 # -- the loop over epochs --------------------------------------------------------------------------------------------
 @jax.jit
 def _run(task: _Task, params: Any, held: Rows | None, key: Array, patience: Any) -> Any:
-    task, params, held = lax.stop_gradient((task, params, held))
+    given = task, params, held
+    task, params, held = lax.stop_gradient(given)
     visit = _visit(task)
 
     def trip(state: _State) -> _State:
@@ -461,7 +466,9 @@ def _run(task: _Task, params: Any, held: Rows | None, key: Array, patience: Any)
         state = state._replace(params=carry[0], memory=carry[1], loss=loss, chunks=jnp.ones_like(state.chunks))
         return _after_epoch(task, state, held, patience)
 
-    return _outcome(lax.while_loop(lambda s: ~s.done, trip, _start(task, params, held)))
+    return opaque(
+        _NOT_DIFFERENTIABLE, _outcome(lax.while_loop(lambda s: ~s.done, trip, _start(task, params, held))), given
+    )
 
 
 @jax.jit

@@ -210,6 +210,21 @@ def test_conjugate_gradients_solve_the_normal_equations(intercept):
     assert_allclose(kernels.predict(fit, rows), A @ theta, atol=1e-7 if X64 else 5e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not X64, reason="compares derivatives of solutions in float64")
+def test_derivatives_by_conjugate_gradients_are_those_of_the_engine():
+    def prediction(sigma, l2, data, fit):
+        return jnp.sum(jnp.sin(kernels.predict(fit(kernels.Gaussian(sigma), data, l2), X[:5] / 2)))
+
+    iterative = lambda kernel, data, l2: kernels.nystrom_ridge(
+        kernel, X[:9], data, SMOOTH, l2=l2, tol=1e-13, check=False
+    )
+    engine = lambda kernel, data, l2: kernels.fit(families.Normal(), kernel, data, SMOOTH, l2=l2, centers=X[:9])
+    both = [jax.grad(prediction, (0, 1, 2))(1.0, 0.01, jnp.asarray(X), fit) for fit in (iterative, engine)]
+    for mine, other in zip(*both, strict=True):
+        assert_allclose(mine, other, rtol=1e-7, atol=1e-9)
+
+
 NOISE = RNG.normal(size=(400, 3)).astype(DTYPE)
 
 

@@ -286,3 +286,71 @@ def test_params_are_those_of_the_predictors():
     K = np.asarray(kernels.gram(fit.kernel, X, fit.points))
     expected = K @ np.asarray(fit.params.weight) + float(fit.params.bias)
     assert_close(kernels.decision_function(fit, X), expected, 1e-6 if X64 else 1e-4)
+
+
+# -- derivatives -----------------------------------------------------------------------------------------------------
+FEW = np.random.default_rng(1).normal(size=(40, 2))
+SIDES = (FEW[:, 0] * FEW[:, 1] + 0.3 * np.random.default_rng(2).normal(size=40) > 0).astype(int)
+THREE = (FEW[:, 0] > 0).astype(int) + (FEW[:, 1] > 0.3)
+
+
+@pytest.mark.skipif(not X64, reason="finite differences of a solution want float64")
+@pytest.mark.parametrize(
+    ("y", "options"),
+    [
+        (SIDES, {}),
+        (SIDES, {"loss": "squared_hinge"}),
+        (SIDES, {"penalize_bias": True}),
+        (SIDES, {"intercept": False}),
+        (THREE, {}),
+    ],
+    ids=["hinge", "squared", "penalised bias", "no bias", "three classes"],
+)
+@pytest.mark.slow
+def test_derivatives_are_those_of_the_solution(y, options):
+    """Of decision values and of the objective, in the width, the penalty, a point and the weights, against differences."""
+
+    def summary(width, log_l2, shift, tilt):
+        X = jnp.asarray(FEW).at[3, 1].add(shift)
+        weights = 1 + tilt * jnp.linspace(-0.5, 0.5, 40)
+        fit = kernels.support_vector_machine(
+            X,
+            y,
+            l2=jnp.exp(log_l2),
+            kernel=kernels.Gaussian(width),
+            weights=weights,
+            tol=1e-13,
+            classes=int(y.max()) + 1,
+            check=False,
+            **options,
+        )
+        return jnp.stack([jnp.sum(jnp.sin(kernels.decision_function(fit, FEW[:5] / 2))), jnp.sum(fit.value)])
+
+    at, h = (1.0, -4.0, 0.0, 0.3), 1e-4
+    jacobian = np.stack(jax.jacobian(summary, (0, 1, 2, 3))(*at), axis=1)
+    for k in range(4):
+        up, down = (summary(*(v + sign * h * (j == k) for j, v in enumerate(at))) for sign in (1, -1))
+        difference = (np.asarray(up) - np.asarray(down)) / (2 * h)
+        np.testing.assert_allclose(jacobian[1, k], difference[1], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(jacobian[0, k], difference[0], rtol=2e-2, atol=2e-3)  # of the root of the accuracy
+
+
+@pytest.mark.skipif(not X64, reason="second differences want float64")
+@pytest.mark.slow
+def test_second_derivatives_and_rows_that_repeat_each_other():
+    X, y = np.r_[FEW, FEW[:7]], np.r_[SIDES, SIDES[:7]]
+    value = lambda width: (
+        kernels.support_vector_machine(
+            X, y, l2=0.01, kernel=kernels.Gaussian(width), tol=1e-13, classes=2, check=False
+        ).value
+    )
+    slope, h = jax.jit(jax.grad(value)), 1e-4
+    np.testing.assert_allclose(slope(1.0), (value(1 + h) - value(1 - h)) / (2 * h), rtol=1e-5)
+    curvature = jax.jit(jax.grad(slope))(1.0)
+    np.testing.assert_allclose(curvature, (slope(1 + h) - slope(1 - h)) / (2 * h), rtol=1e-3)
+
+
+def test_a_linear_machine_refuses_to_be_differentiated():
+    bias = lambda l2: kernels.support_vector_machine(*CANCER, l2=l2, check=False, classes=2).params.bias
+    with pytest.raises(TypeError, match=r"kernel=kernels.Linear\(\)"):
+        jax.grad(bias)(0.01)

@@ -218,6 +218,12 @@ def test_a_batch_of_keys_and_rates_is_a_loop():
         same(jax.tree.map(lambda a, i=i: a[i], batch), one(rates[i]), 1e-10 if X64 else 1e-4)
 
 
+def test_training_refuses_to_be_differentiated():
+    """Where a fit stops short of the minimum, the derivative of the minimiser is not that of the answer."""
+    with pytest.raises(TypeError, match="a training that stops by its epochs is not differentiable"):
+        jax.grad(lambda l2: train(l2=l2).params[0].weight[0, 0])(0.1)
+
+
 def test_bad_input():
     with pytest.raises(TypeError, match="epochs"):
         train(solver=optimize.Newton())

@@ -58,7 +58,8 @@ def nystrom_ridge(
         check: False: look at no value, warn of nothing.
 
     Returns:
-        :class:`jaxml.kernels.KernelFit` whose points are the centres, with the ``residual`` that was reached. Not differentiable.
+        :class:`jaxml.kernels.KernelFit` whose points are the centres, with the ``residual`` that was reached;
+        differentiable in X, y, weights, l2, the centres and the kernel.
 
     Raises:
         ValueError, TypeError: bad input, naming argument, value and place (values only outside jit).
@@ -96,7 +97,6 @@ def nystrom_ridge(
 def _solve(
     phi: Nystrom, rows: Rows, l2: Array, tol: Array, max_steps: Any, intercept: bool
 ) -> tuple[Linear, Array, Array]:
-    phi, rows, l2 = lax.stop_gradient((phi, rows, l2))
     w = rows.mass
     total = jnp.sum(w)
     m, dtype = len(phi.centers), rows.X.dtype
@@ -116,12 +116,16 @@ def _solve(
         return collect(*_through(phi, rows, w, predicted)) + penalty * theta
 
     right = collect(*_through(phi, rows, w, lambda K, y: y))
-    rough = _second_moment(phi, rows, w, intercept) + jnp.diag(penalty)
+    rough = lax.stop_gradient(_second_moment(phi, rows, w, intercept) + jnp.diag(penalty))
     rough = rough.at[-1, -1].add(jnp.finfo(dtype).eps * jnp.trace(rough))
     factor = cho_factor(rough, lower=True)
-    theta, steps = _conjugate_gradients(normal, right, lambda r: cho_solve((factor[0], True), r), tol, max_steps)
+    precondition = lambda r: cho_solve((factor[0], True), r)
+    # The derivative of a solution needs no derivative of the iterations.
+    solve = lambda product, b: _conjugate_gradients(product, b, precondition, tol, max_steps)
+    theta, steps = lax.custom_linear_solve(normal, right, solve, symmetric=True, has_aux=True)
+    left, right = lax.stop_gradient((right - normal(theta), right))
     size = jnp.linalg.norm(right)
-    residual = jnp.linalg.norm(right - normal(theta)) / jnp.where(size > 0, size, 1)
+    residual = jnp.linalg.norm(left) / jnp.where(size > 0, size, 1)
     return params(theta), residual, steps
 
 
@@ -171,6 +175,7 @@ def _through(phi: Nystrom, rows: Rows, w: Array, inner: Any) -> tuple[Array, Arr
     """sum over rows of w inner(K, y) times their row of K = K(X, centers), and of w inner(K, y) alone; a block at a time."""
     size = min(_BLOCK, rows.n)
 
+    @jax.checkpoint  # a derivative makes the blocks of K again rather than keep them
     def add(total: tuple[Array, Array], first: Array, fresh: Array) -> tuple[Array, Array]:
         X, y, wb = (lax.dynamic_slice_in_dim(a, first, size) for a in (rows.X, rows.y, w))
         K = phi.kernel.matrix(X, phi.centers, False)

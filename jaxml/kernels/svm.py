@@ -22,8 +22,10 @@ from jaxml.kernels.functions import as_kernel
 from jaxml.kernels.gram import gram, gram_matvec
 from jaxml.kernels.interior_point import interior_point
 from jaxml.kernels.margin import Margin, Search
+from jaxml.kernels.optimality import with_derivatives
 from jaxml.kernels.sequential import GramMatrix, sequential_minimal_optimization
 from jaxml.linalg import matmul
+from jaxml.optimize.implicit import opaque
 from jaxml.prediction import read_features
 from jaxml.predictors import KernelExpansion, Linear, linear
 from jaxml.records import record
@@ -33,6 +35,7 @@ from jaxml.status import warn_unless_converged
 LOSSES = ("hinge", "squared_hinge")
 _STORED = 1 << 31  # bytes of a kernel matrix that is kept; of a larger one rows are computed as they are needed
 _MOST_LINEAR, _MOST_KERNEL = 200, 10_000_000
+_LINEAR = "a linear support vector machine is not differentiable; use kernel=kernels.Linear()"
 
 
 @record
@@ -108,7 +111,8 @@ def support_vector_machine(
         check: False: look at no value, warn of nothing, return before the fit has run.
 
     Returns:
-        :class:`SupportVectorMachine`. It is not differentiable.
+        :class:`SupportVectorMachine`. With a kernel it is differentiable in l2, weights, class_weights, X and the kernel, at a cost of
+        n^3; a linear machine refuses to be differentiated (one with kernel=kernels.Linear() does not).
 
     Raises:
         ValueError, TypeError: bad input, naming argument, value and place (values only outside jit).
@@ -207,26 +211,32 @@ def classify(fit: SupportVectorMachine, X: Any) -> Array:
 def _fit(
     rows: Rows, kernel: Any, options: Any, *, classes: int, squared: bool, intercept: bool, penalize_bias: bool
 ) -> SupportVectorMachine:
-    rows, kernel, options = lax.stop_gradient((rows, kernel, options))
     rows = rows.safe()
     w = rows.mass
     cost = w * options["class_weights"][rows.y] / (jnp.sum(w) * options["l2"])
-    solve = partial(_linear if kernel is None else _kernel, kernel, rows.X, w, intercept, penalize_bias, options)
-
-    points = None if kernel is None else rows.X
+    bias = {"intercept": intercept, "penalize_bias": penalize_bias}
+    X, still, how = lax.stop_gradient((rows.X, w, options))
 
     def against_rest(label: Array) -> SupportVectorMachine:
         margin = Margin(jnp.where(rows.y == label, 1, -1).astype(w.dtype), cost, squared)
-        params, dual, support, search = solve(margin)
-        value = options["l2"] * search.primal
+        frozen = lax.stop_gradient(margin)
+        if kernel is None:
+            params, dual, support, search = _linear(X, still, frozen, how, **bias)
+            params, dual, primal = opaque(_LINEAR, (params, dual, search.primal), (rows, cost))
+        else:
+            params, search = _kernel(lax.stop_gradient(kernel), X, frozen, how, **bias)
+            support = params.weight != 0
+            params, primal = with_derivatives(kernel, rows.X, margin, params, search.primal, **bias)
+            dual = margin.sign * params.weight
+        value = options["l2"] * primal
         return SupportVectorMachine(params, dual, support, search.status, search.gap, value, search.steps, None, None)
 
     fit = against_rest(jnp.asarray(1)) if classes == 2 else jax.vmap(against_rest, out_axes=-1)(jnp.arange(classes))
-    return replace(fit, kernel=kernel, points=points)
+    return replace(fit, kernel=kernel, points=None if kernel is None else rows.X)
 
 
 def _linear(
-    kernel: None, X: Array, w: Array, intercept: bool, penalize_bias: bool, options: Any, margin: Margin
+    X: Array, w: Array, margin: Margin, options: Any, *, intercept: bool, penalize_bias: bool
 ) -> tuple[Linear, Array, Array, Search]:
     free = intercept and not penalize_bias
     center = w @ X / jnp.sum(w) if free else jnp.zeros(X.shape[1], X.dtype)
@@ -239,12 +249,12 @@ def _linear(
 
 
 def _kernel(
-    kernel: Any, X: Array, w: Array, intercept: bool, penalize_bias: bool, options: Any, margin: Margin
-) -> tuple[Linear, Array, Array, Search]:
+    kernel: Any, X: Array, margin: Margin, options: Any, *, intercept: bool, penalize_bias: bool
+) -> tuple[Linear, Search]:
     how = {"tol": options["tol"], "max_steps": options["max_steps"], "intercept": intercept}
     matrix = _gram_matrix(kernel, X)
     beta, bias, search = sequential_minimal_optimization(matrix, margin, penalize_bias=penalize_bias, **how)
-    return Linear(beta, bias if intercept else None), margin.sign * beta, beta != 0, search
+    return Linear(beta, bias if intercept else None), search
 
 
 def _gram_matrix(kernel: Any, X: Array) -> GramMatrix:

@@ -40,3 +40,24 @@ def _(gradient, hessian, primals, tangents):
     diagonal = lax.stop_gradient(jnp.diagonal(matrix))
     scale = lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
     return x, -scale * jnp.linalg.solve(matrix * scale[:, None] * scale, scale * change)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def opaque(reason: str, answer: Any, data: Any) -> Any:
+    """The answer itself, which refuses to be differentiated in the data: better no derivative than one that is silently 0.
+
+    Args:
+        reason: what the error says.
+        answer: pytree of arrays.
+        data: pytree of arrays.
+
+    Raises:
+        TypeError: where it is differentiated.
+    """
+    del reason, data
+    return answer
+
+
+@opaque.defjvp
+def _(reason, primals, tangents):
+    raise TypeError(f"{reason}, or jax.lax.stop_gradient")

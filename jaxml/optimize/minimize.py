@@ -16,7 +16,7 @@ from jaxml.dtypes import compute_dtype
 from jaxml.optimize import driver
 from jaxml.optimize.driver import Result, Trace
 from jaxml.optimize.first_order import SGD, GradientDescent, Optax
-from jaxml.optimize.implicit import attach
+from jaxml.optimize.implicit import attach, opaque
 from jaxml.optimize.lbfgs import LBFGS
 from jaxml.optimize.newton import Newton
 from jaxml.optimize.objective import Objective, Scalar
@@ -287,6 +287,11 @@ def descend_in_batches(batch: Any, full: Any, params: Any, solver: Any, n: int, 
     )
 
 
+_FIRST_ORDER = (
+    "the answer of a first-order solver is not differentiable in args; use Newton or LBFGS, whose minimiser is"
+)
+
+
 # -- helpers ---------------------------------------------------------------------------------------------------------
 def _floating(params: Any) -> Any:
     """Arrays of one floating dtype without weak types, so that a second call compiles nothing."""
@@ -320,27 +325,11 @@ def _minimize(fun: Callable[..., Array], params: Any, args: Any, solver: Any, tr
     tol = tolerance(solver.tol, x0.dtype)
     result, _ = driver.minimize(Scalar(fun, fixed), start, solver, tol=tol, trace=trace)
     if not solver.line_search:
-        x = _no_derivative(ravel_pytree(result.params)[0], args)
-        return result._replace(params=unravel(x))
+        return result._replace(params=opaque(_FIRST_ORDER, result.params, args))
     value = lambda x, args: fun(unravel(x), *args)
     gradient = jax.grad(value)
     x = attach(gradient, jax.jacfwd(gradient), lax.stop_gradient(ravel_pytree(result.params)[0]), args)
     return result._replace(params=unravel(x), value=with_derivative_of(value, lax.stop_gradient(result.value), x, args))
-
-
-@jax.custom_jvp
-def _no_derivative(x: Array, args: Any) -> Array:
-    """x, which refuses to be differentiated: better no derivative than 0 where the search stopped short of the minimiser."""
-    del args
-    return x
-
-
-@_no_derivative.defjvp
-def _(primals: Any, tangents: Any) -> Any:
-    raise TypeError(
-        "the answer of a first-order solver is not differentiable in args; use Newton or LBFGS, whose minimiser is, or"
-        " jax.lax.stop_gradient"
-    )
 
 
 @partial(jax.jit, static_argnames=("fun", "trace"))
