@@ -8,8 +8,6 @@ is not a dependency: where it is not installed, jaxml is timed alone.
 
 import argparse
 import itertools
-import statistics
-import time
 from collections.abc import Callable
 
 import jax
@@ -19,6 +17,7 @@ import optax
 
 from jaxml import families, optimize, training
 from jaxml.predictors import MLP
+from racing import compare
 
 WIDTHS, CLASSES, BATCH = (256, 128), 10, 128
 
@@ -37,19 +36,7 @@ def main() -> None:
         contestants["PyTorch, eager"] = torch_epoch(X, y)
     except ImportError:
         print("PyTorch is not installed: jaxml alone")
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for run in contestants.values():
-        run()  # compiles, or warms up
-    for _ in range(options.repetitions):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    for name, taken in times.items():
-        print(f"{name:15s} {statistics.median(taken):7.3f} s an epoch ({min(taken):.3f} to {max(taken):.3f})")
-    if len(times) == 2:
-        ratios = [b / a for a, b in zip(*times.values(), strict=True)]
-        print(f"PyTorch / jaxml {statistics.median(ratios):7.2f}")
+    compare("an epoch", contestants, options.repetitions)
 
 
 def jaxml_epoch(X: np.ndarray, y: np.ndarray) -> Callable[[], None]:

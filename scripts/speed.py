@@ -11,18 +11,19 @@ Needs the `test` extra.
 
 import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from racing import race
+
 jax.config.update("jax_enable_x64", True)
 
 GOAL = 1e-8
-PAUSE = 0.1  # seconds of rest before each fit: threads of the one before (OpenBLAS) still spin for a while
 Coefficients = tuple[np.ndarray, float]
 
 
@@ -105,18 +106,6 @@ def reach(contestant: Contestant, X: np.ndarray, y: np.ndarray) -> tuple[float, 
     return tol, norm
 
 
-def race(entries: list[tuple[Contestant, float]], repeats: int) -> np.ndarray:
-    """Seconds, (repeats, contestants), alternating."""
-    times = np.empty((repeats, len(entries)))
-    for i in range(repeats):
-        for j, (contestant, tol) in enumerate(entries):
-            time.sleep(PAUSE)
-            start = time.perf_counter()
-            contestant.fit(tol)
-            times[i, j] = time.perf_counter() - start
-    return times
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the race and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     X, y = make_data(options.rows, options.columns, options.condition, options.seed)
     field = contestants(X, y, not options.without_statsmodels)
     reached = [reach(c, X, y) for c in field]
-    times = race([(c, tol) for c, (tol, _) in zip(field, reached, strict=True)], options.repeats)
+    times = race([partial(c.fit, tol) for c, (tol, _) in zip(field, reached, strict=True)], options.repeats)
     size = f"{options.rows:,} x {options.columns}"
     print(f"logistic {size}, condition {options.condition:g}, {options.repeats} repetitions, after a first call")
     print(f"{'':28}{'median s':>10}{'range':>20}{'max |gradient|':>16}{'time / jaxml':>14}")

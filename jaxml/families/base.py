@@ -181,6 +181,16 @@ class Family:
         """For a finite support the moments of the uniform law on it, and the number of values: what Laplace smoothing adds."""
         return None
 
+    def smoothed(self, moments: Any, size: Array, pooled: Any, alpha: Any) -> Any:
+        """The moments of `size` observations and alpha more of each value; without a finite support, alpha with the moments `pooled` of
+        all classes. Those of all classes where there are no observations and alpha is 0."""
+        uniform = self.uniform()
+        center, count = (pooled, 1) if uniform is None else uniform
+        center = jax.tree.map(lambda c, m: jnp.broadcast_to(jnp.asarray(c, m.dtype), m.shape), center, moments)
+        total = size + alpha * count
+        moments = jax.tree.map(lambda m, p: jnp.where(total > 0, m, p), moments, pooled)
+        return self.merge(moments, center, alpha * count / jnp.where(total > 0, total, 1))
+
     def losses(self, eta: Array, y: Any) -> Array:
         """The loss of each of n observations under each of K natural parameters, (n, K); optional, where it is a matrix product.
         Trailing axes of independent scalar observations, y (n, c), are summed over."""
@@ -195,6 +205,11 @@ class Family:
     def sample(self, key: Array, eta: Array, shape: tuple[int, ...], trials: Any = None) -> Any:
         """Draws of Y of shape ``shape + batch``, with a last axis more where y is a vector."""
         raise NotImplementedError(f"{type(self).__name__} does not define a sampler")
+
+    @property
+    def observation_size(self) -> int | None:
+        """The length of y where it is a vector, as far as it is known; None for a number."""
+        return self.natural_size if self.observation_ndim else None
 
     # -- shared ----------------------------------------------------------------------------------------------------
     def inner(self, eta: Array, t: Array) -> Array:

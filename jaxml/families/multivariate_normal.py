@@ -35,6 +35,10 @@ class MultivariateNormal(Family):
     default_link = "unconstrained"
 
     @property
+    def observation_size(self):
+        return self.dimension
+
+    @property
     def natural_size(self):
         return self.dimension + self.dimension * (self.dimension + 1) // 2
 

@@ -47,6 +47,10 @@ class Product(Family):
         return sum(self._sizes)
 
     @property
+    def observation_size(self):
+        return sum(map(len, self.columns))
+
+    @property
     def counts(self):
         return any(part.counts for part in self.parts)
 
@@ -83,6 +87,10 @@ class Product(Family):
 
     def merge(self, a, b, share):
         return tuple(part.merge(*pair, share) for part, *pair in zip(self.parts, a, b, strict=True))
+
+    def smoothed(self, moments, size, pooled, alpha):
+        parts = zip(self.parts, moments, pooled, strict=True)
+        return tuple(part.smoothed(m, size, p, alpha) for part, m, p in parts)
 
     def raised(self, moments, pooled):
         each = [part.raised(*pair) for part, *pair in zip(self.parts, moments, pooled, strict=True)]

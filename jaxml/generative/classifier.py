@@ -19,7 +19,6 @@ from jax.typing import ArrayLike
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
 from jaxml.families.door import refuse_where
-from jaxml.families.product import Product
 from jaxml.linalg import matmul
 from jaxml.predictors.linear import Linear
 from jaxml.records import record
@@ -320,21 +319,12 @@ def coefficients(fit: Classifier) -> Linear:
 # -- helpers ---------------------------------------------------------------------------------------------------------
 def _read(fit: Classifier, X: Any) -> Array:
     X = to_compute(as_array(X, "X"), fit.eta.dtype, "X")
-    d = columns(fit.family) if fit.transform is None else fit.transform.center.size
+    d = fit.family.observation_size if fit.transform is None else fit.transform.center.size
     if X.ndim != 1 + fit.family.observation_ndim or (d is not None and X.shape[1:] != (d,)):
         raise ValueError(
             f"X has shape {X.shape}, but the classifier takes rows of {fit.family}: expected (n{f', {d}' if d else ''})"
         )
     return X
-
-
-def columns(family: Family) -> int | None:
-    """How many columns a row of the family has, as far as it is known; None for a number."""
-    if isinstance(family, Product):
-        return sum(map(len, family.columns))
-    if not family.observation_ndim:
-        return None
-    return getattr(family, "dimension", family.natural_size)
 
 
 @jax.jit

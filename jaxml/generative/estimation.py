@@ -21,7 +21,7 @@ from jaxml.checks import CHECKS, count_classes, read_rows, refuse_bad_values
 from jaxml.dtypes import as_array
 from jaxml.families import Categorical
 from jaxml.families.base import Family
-from jaxml.generative.classifier import Classifier, columns
+from jaxml.generative.classifier import Classifier
 from jaxml.generative.gaussian import GaussianDiscriminant
 from jaxml.generative.naive_bayes import NaiveBayes
 from jaxml.rows import Rows, block_rows
@@ -123,7 +123,7 @@ def summarise(model: Any, X: Any, y: Any, *, classes: int, weights: Any = None, 
         raise ValueError(f"check={check!r} is not known; use one of {CHECKS}")
     model = as_model(model)
     X = as_array(X, "X")
-    d = columns(model.family) if isinstance(model, NaiveBayes) else None
+    d = model.family.observation_size if isinstance(model, NaiveBayes) else None
     ndim = 1 if isinstance(model, NaiveBayes) and not model.family.observation_ndim else 2
     if X.ndim != ndim or (d is not None and X.shape[1:] != (d,)):
         raise ValueError(f"X has shape {X.shape}, expected (n{', ' + str(d or 'd') if ndim == 2 else ''}) for {model}")

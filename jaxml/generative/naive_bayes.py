@@ -19,7 +19,6 @@ from jax import Array, lax
 from jaxml.checks import check_family
 from jaxml.families.base import Family
 from jaxml.families.functions import maximum_likelihood
-from jaxml.families.product import Product
 from jaxml.generative.classifier import Classifier
 from jaxml.records import record
 
@@ -68,7 +67,7 @@ class NaiveBayes:
         pooled, _ = pool(family.merge, summary.moments, summary.size)
 
         def of_class(moments: Any, size: Array) -> tuple[Array, Array]:
-            smooth = _smoothed(family, moments, size, pooled, self.smoothing)
+            smooth = family.smoothed(moments, size, pooled, self.smoothing)
             moments, raised = family.raised(smooth, pooled)
             return maximum_likelihood(family, moments), jnp.asarray(raised, jnp.int32)
 
@@ -109,16 +108,3 @@ def pool(merge: Any, moments: Any, size: Array) -> tuple[Any, Array]:
     first = jax.tree.map(lambda leaf: leaf[0], (moments, size))
     rest = jax.tree.map(lambda leaf: leaf[1:], (moments, size))
     return lax.scan(add, first, rest)[0]
-
-
-def _smoothed(family: Family, moments: Any, size: Array, pooled: Any, alpha: Any) -> Any:
-    """Moments with the pseudo-observations; those of all rows for a class without rows that nothing is added to."""
-    if isinstance(family, Product):
-        parts = zip(family.parts, moments, pooled, strict=True)
-        return tuple(_smoothed(part, m, size, p, alpha) for part, m, p in parts)
-    uniform = family.uniform()
-    center, count = (pooled, 1) if uniform is None else uniform
-    center = jax.tree.map(lambda c, m: jnp.broadcast_to(jnp.asarray(c, m.dtype), m.shape), center, moments)
-    empty = (size == 0) & (alpha == 0)
-    moments = jax.tree.map(lambda m, p: jnp.where(empty, p, m), moments, pooled)
-    return family.merge(moments, center, share_of(size, alpha * count))
