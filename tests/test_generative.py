@@ -13,6 +13,7 @@ from sklearn.datasets import load_iris
 
 from jaxml import Status, families, generative, glm, report
 from jaxml.generative import GaussianDiscriminant, NaiveBayes, classifier, estimation
+from marks import mostly_slow
 from tolerances import assert_agree
 
 X64 = jax.config.jax_enable_x64
@@ -47,7 +48,7 @@ MODELS = {
     "multivariate_normal": (families.MultivariateNormal(4), X),
 }
 QUICK = ("shared", "mixed")  # the others take as long to compile, each
-EVERY = pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in MODELS])
+EVERY = pytest.mark.parametrize("name", mostly_slow(MODELS, QUICK))
 
 
 @functools.cache
@@ -183,7 +184,7 @@ def test_a_batch_without_any_weight_changes_nothing(name):
 
 @pytest.mark.parametrize(
     "covariance",
-    ["shared", pytest.param("full", marks=pytest.mark.slow), pytest.param("diagonal", marks=pytest.mark.slow)],
+    mostly_slow(["shared", "full", "diagonal"], ["shared"]),
 )
 def test_many_rows_go_in_blocks(covariance):
     """Of 4096 rows of 4 columns: what they add up to is what all at once give, inside jit."""
@@ -259,7 +260,7 @@ OPTIONS = {  # a model as a function of its option
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "shared" else pytest.mark.slow) for n in OPTIONS])
+@pytest.mark.parametrize("name", mostly_slow(OPTIONS, ["shared"]))
 def test_options_can_be_batched_and_differentiated(name):
     model, data = OPTIONS[name]
     value = lambda t: generative.log_likelihood(generative.fit(model(t), data, Y, classes=3), data, Y)
@@ -273,8 +274,7 @@ def test_options_can_be_batched_and_differentiated(name):
         assert_agree(slope, (value(0.4 + h) - value(0.4 - h)) / (2 * h), "difference", error=1.0)
 
 
-@pytest.mark.parametrize("name", ["shared", pytest.param("full", marks=pytest.mark.slow),
-                                  pytest.param("auto", marks=pytest.mark.slow), pytest.param("gamma", marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.parametrize("name", mostly_slow(["shared", "full", "auto", "gamma"], ["shared"]))
 def test_derivatives_in_the_data(name):
     model, _ = MODELS[name]
     direction = RNG.normal(size=X.shape).astype(DTYPE) / 100

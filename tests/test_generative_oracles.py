@@ -10,12 +10,13 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, GaussianNB, MultinomialNB
 
 from jaxml import generative
+from marks import mostly_slow
 from tolerances import assert_agree
 
 pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="8 digits are asked for in float64")
 
 TABLES = {load.__name__[5:]: load(return_X_y=True) for load in (load_iris, load_wine, load_breast_cancer, load_digits)}
-EVERY = pytest.mark.parametrize("name", TABLES)
+EVERY = pytest.mark.parametrize("name", mostly_slow(TABLES, ["wine"]))
 
 
 def agree(ours, theirs, what):
@@ -62,7 +63,9 @@ def test_shrinkage_of_ledoit_and_wolf(name):
     agree(np.asarray(fit.transform.back.T @ fit.transform.back), covariance, "covariance")
 
 
-@pytest.mark.parametrize("name", ["iris", "wine"])  # it raises on the singular covariances of the others
+@pytest.mark.parametrize(
+    "name", mostly_slow(["iris", "wine"], ["wine"])
+)  # it raises on the singular covariances of the others
 def test_quadratic_discriminant_analysis(name):
     X, y = TABLES[name]
     other = QuadraticDiscriminantAnalysis().fit(X, y)
@@ -71,7 +74,8 @@ def test_quadratic_discriminant_analysis(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "smoothing"), [(n, s) for n in TABLES for s in (0.0, 1e-9) if not (n == "digits" and s == 0)]
+    ("name", "smoothing"),
+    mostly_slow([(n, s) for n in TABLES for s in (0.0, 1e-9) if not (n == "digits" and s == 0)], [("wine", 1e-9)]),
 )  # without smoothing the constant pixels have variance 0
 def test_gaussian_naive_bayes(name, smoothing):
     X, y = TABLES[name]
@@ -81,7 +85,7 @@ def test_gaussian_naive_bayes(name, smoothing):
 
 
 @EVERY
-@pytest.mark.parametrize("smoothing", [1.0, 0.3])
+@pytest.mark.parametrize("smoothing", mostly_slow([1.0, 0.3], [0.3]))
 def test_bernoulli_naive_bayes(name, smoothing):
     X, y = TABLES[name]
     bits = (X.mean(axis=0) < X) * 1.0

@@ -11,6 +11,7 @@ from jaxml.families.base import Family
 from jaxml.likelihood import log_likelihood
 from jaxml.predictors import Linear, linear
 from jaxml.status import Status
+from marks import mostly_slow
 from registry_glm import (
     CASES,
     FLAT,
@@ -450,6 +451,7 @@ def test_starting_at_the_answer_takes_at_most_one_step():
 
 
 # -- weight kinds ----------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_weight_kinds_share_the_coefficients_and_differ_in_the_dispersion():
     case = CASES["normal-identity"]
     X, y, weights = data(case)
@@ -484,7 +486,7 @@ def minimum_norm(X, y):
     return weight, y.mean() - middle @ weight
 
 
-@pytest.mark.parametrize("kind", ["duplicate", "constant", "combination"])
+@pytest.mark.parametrize("kind", mostly_slow(["duplicate", "constant", "combination"], ["combination"]))
 def test_dependent_column_lowers_the_rank_and_gives_the_minimum_norm(kind):
     X, y, _ = regression()[0], regression()[1], None
     last = {"duplicate": X[:, 0], "constant": np.full(N, 3.0), "combination": X[:, 0] - 2 * X[:, 1] + 5}[kind]
@@ -497,6 +499,7 @@ def test_dependent_column_lowers_the_rank_and_gives_the_minimum_norm(kind):
     assert_agree(glm.predict(fitted, wide), X @ regression()[2][:2] + regression()[2][2], "fit", 1)
 
 
+@pytest.mark.slow
 def test_dependent_column_changes_no_fitted_value_of_a_logistic_regression():
     case = CASES["bernoulli-logit"]
     X, y, weights = data(case)
@@ -526,7 +529,9 @@ def test_rank_without_intercept_counts_a_constant_column():
     assert_agree(fitted.params.weight, regression()[2], "fit", 1)
 
 
-@pytest.mark.parametrize("family", [families.Poisson(), families.Categorical(3)], ids=["poisson", "categorical"])
+@pytest.mark.parametrize(
+    "family", mostly_slow([families.Poisson(), families.Categorical(3)], ["poisson"], ["poisson", "categorical"])
+)
 def test_model_without_columns_is_the_intercept_alone(family):
     y = np.array([0, 1, 2, 2, 1, 2])
     fitted = glm.fit(family, np.zeros((6, 0), DTYPE), y)

@@ -22,6 +22,7 @@ from jaxml import families, glm
 from jaxml.likelihood import log_likelihood
 from jaxml.predictors import Linear, linear
 from jaxml.status import Status
+from marks import mostly_slow
 from tolerances import assert_agree
 
 pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="8 digits need 64-bit mode")
@@ -155,7 +156,7 @@ def test_pearson_dispersion_agrees_with_statsmodels(row):
         assert fit.dispersion is None
 
 
-@over_rows
+@pytest.mark.parametrize("row", mostly_slow(ROWS, ["spector-logit"], [row.name for row in ROWS]))
 def test_float32_data_agree_to_4_digits_and_stay_float32(row):
     X, y = row.load()
     X = X.astype(np.float32)
@@ -272,7 +273,7 @@ def unit(X: np.ndarray) -> np.ndarray:
     return (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1)
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", pytest.param("digits", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", mostly_slow(["iris", "wine", "digits"], ["iris"]))
 def test_softmax_at_l2_one_over_n_agrees_with_scikit_learn_at_c_one(name):
     X, y = SKLEARN[name]()
     X = unit(X)
@@ -291,7 +292,7 @@ def binary_errors(X: np.ndarray, z: np.ndarray, ridge: float) -> np.ndarray:
     return np.sqrt(np.diag(np.linalg.inv(hessian)))
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("scaled", mostly_slow([False, True], [True]))
 def test_logistic_at_l2_one_over_n_agrees_with_scikit_learn_on_breast_cancer(scaled):
     X, y = SKLEARN["breast_cancer"]()
     X = unit(X) if scaled else X
@@ -302,6 +303,7 @@ def test_logistic_at_l2_one_over_n_agrees_with_scikit_learn_on_breast_cancer(sca
     assert_agree(flat(fit.params), expected, "oracle", binary_errors(X, X @ weight[:, 0] + bias, 1.0))
 
 
+@pytest.mark.slow
 def test_float32_logistic_on_breast_cancer_agrees_to_4_digits():
     X, y = SKLEARN["breast_cancer"]()
     X = unit(X).astype(np.float32)
@@ -316,6 +318,7 @@ def test_float32_logistic_on_breast_cancer_agrees_to_4_digits():
     )
 
 
+@pytest.mark.slow
 def test_float32_softmax_on_iris_agrees_to_4_digits():
     X, y = SKLEARN["iris"]()
     X = X.astype(np.float32)

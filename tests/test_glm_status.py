@@ -15,6 +15,7 @@ from jaxml import families, glm, optimize
 from jaxml.likelihood import log_likelihood
 from jaxml.predictors import Linear, linear
 from jaxml.status import ConvergenceWarning, Status
+from marks import mostly_slow
 
 X64 = jax.config.jax_enable_x64
 DTYPE = np.float64 if X64 else np.float32
@@ -114,7 +115,7 @@ def test_as_many_parameters_as_observations_is_called_saturated():
 
 
 @pytest.mark.parametrize("rows", [COMPLETE, QUASI], ids=["complete", "quasi-complete"])
-@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+@pytest.mark.parametrize("link", mostly_slow(["logit", "probit", "cloglog"], ["logit"]))
 def test_separated_binary_data(rows, link):
     ends(Status.SEPARATED, families.Bernoulli(), *rows, link=link)
 
@@ -243,6 +244,7 @@ def test_report_counts_a_batch():
     assert text == "3 fits: 2 converged, 1 separated"
 
 
+@pytest.mark.slow
 def test_gradient_norm_decrement_and_counts_are_those_of_the_last_point_evaluated():
     rng = np.random.default_rng(3)
     X = rng.normal(1.0, [1.0, 50.0], (40, 2)).astype(DTYPE)
@@ -260,7 +262,7 @@ def test_gradient_norm_decrement_and_counts_are_those_of_the_last_point_evaluate
 
 
 # -- close calls -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("overlap", [1e-1, 1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("overlap", mostly_slow([1e-1, 1e-2, 1e-3, 1e-4], [1e-4]))
 def test_nearly_separated_data_with_one_overlapping_pair_converge(overlap):
     x = np.concatenate([np.linspace(-2, -0.5, 8), np.linspace(0.5, 2, 8), [overlap, -overlap]]).astype(DTYPE)
     y = np.concatenate([np.zeros(8), np.ones(8), [0, 1]]).astype(int)
@@ -319,6 +321,7 @@ def compare(status, expected):
     assert wrong.size == 0, [(int(i), Status(status[i]).name, bool(expected[i])) for i in wrong]
 
 
+@pytest.mark.slow
 def test_verdict_on_150_binary_designs_equals_the_linear_program():
     X, y, weights = binary_designs(0, 150)
     expected = [rises((2 * b[:, None] - 1) * with_one(a)) for a, b in kept(X, y, weights)]

@@ -10,6 +10,7 @@ import pytest
 from jaxml import families, glm
 from jaxml.glm.engine import compiled_fit
 from jaxml.status import Status
+from marks import mostly_slow
 from registry_glm import CASES, D, N, base_fit, data, default_dtype, fit, flat
 from tolerances import assert_agree
 
@@ -86,7 +87,7 @@ def test_prediction_and_score_compile_nothing_the_second_time():
 
 
 # -- jit and vmap ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["bernoulli-logit", "gamma-inverse", "categorical"])
+@pytest.mark.parametrize("name", mostly_slow(["bernoulli-logit", "gamma-inverse", "categorical"], ["categorical"]))
 def test_fit_inside_jit_equals_the_eager_fit(name):
     case = CASES[name]
     inside = jax.jit(partial(fit, case))(*data(case))
@@ -174,6 +175,7 @@ def test_gradient_of_the_coefficients_agrees_with_central_differences(name):
 
 
 @differences
+@pytest.mark.slow
 def test_forward_and_reverse_mode_agree():
     name = "gamma-log"
     args = arguments(name)

@@ -274,6 +274,7 @@ def test_what_cannot_be_meant_is_refused(options, error, words):
         glm.fit(call.pop("family"), call.pop("X"), call.pop("y"), **call)
 
 
+@pytest.mark.slow
 def test_slow_steps_with_old_curvature_below_the_rounding_of_the_value_are_not_its_floor():
     """The value of 26,000 rows is known to 1e-12, a decrement of 1e-6 changes it by less: that is no reason to stop there."""
     X, y = logistic(0, 26_000, 20)

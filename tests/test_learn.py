@@ -18,14 +18,14 @@ from sklearn.svm import SVC
 pytest.importorskip("rich")
 import learn
 from jaxml.data import load_table
+from marks import mostly_slow
 from training import learning
 from training.models import MODELS
 from training.prediction import coded
 from training.problem import make_problem
 from training.regions import plane_of
 
-QUICK = {"svm"}
-MODEL = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS]
+MODEL = mostly_slow(MODELS, ["svm"])
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from jaxml import ConvergenceWarning, Status, optimize, report
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
 from jaxml.optimize.driver import Point
 from jaxml.optimize.newton import empty_pairs, push, two_loop
+from marks import mostly_slow
 
 X64 = jax.config.jax_enable_x64
 RTOL = 1e-10 if X64 else 1e-4
@@ -168,7 +169,7 @@ def test_one_example_is_the_lms_rule():
     assert run.steps == 1
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 99])
+@pytest.mark.parametrize("batch_size", mostly_slow([1, 3, 4, 10, 99], [3]))
 def test_an_epoch_visits_every_example_once(batch_size):
     """A loss linear in theta moves entry i at visits of example i only, by alpha over the size of its batch."""
     fun = lambda theta, i: theta @ (jnp.arange(10) == i)
@@ -252,7 +253,10 @@ CASES = [(status, fun, start, solver) for status, fun, start, solvers in ENDINGS
 NAMES = [f"{s.name.lower()}-{f.__name__}-{type(solver).__name__.lower()}" for s, f, _, solver in CASES]
 
 
-@pytest.mark.parametrize(("status", "fun", "start", "solver"), CASES, ids=NAMES)
+QUICK = [name for name in NAMES if "lbfgs" not in name or "boundary" in name]
+
+
+@pytest.mark.parametrize(("status", "fun", "start", "solver"), mostly_slow(CASES, QUICK, NAMES))
 def test_status(status, fun, start, solver):
     run = optimize.minimize(fun, jnp.asarray(start), solver=solver)
     assert Status(int(run.status)) is status
@@ -293,7 +297,7 @@ def tilted(t, c):
     return jnp.sum(jnp.cosh(t)) + (t @ c) ** 2 / 2 - t[0] * c[1]
 
 
-@pytest.mark.parametrize("solver", NEWTON_LIKE, ids=["newton", "lbfgs"])
+@pytest.mark.parametrize("solver", mostly_slow(NEWTON_LIKE, ["lbfgs"], ["newton", "lbfgs"]))
 def test_vmap_and_jit_are_the_loop(solver):
     starts = jnp.array([[0.0, 0.0], [3.0, -2.0], [0.5, 6.0]])
     cs = jnp.array([[1.0, 2.0], [0.0, 1.0], [-1.0, 0.3]])

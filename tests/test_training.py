@@ -13,6 +13,7 @@ from sklearn.neural_network import MLPClassifier
 
 from jaxml import Status, families, glm, kernels, optimize, predictors, training
 from jaxml.predictors import MLP, KernelExpansion, Linear, linear
+from marks import mostly_slow
 
 X64 = jax.config.jax_enable_x64
 DTYPE = np.float64 if X64 else np.float32
@@ -70,15 +71,11 @@ FAMILIES = [
     (families.Multinomial(2), np.stack([COUNTS, COUNTS + 1], 1)), (families.Binomial(), (COUNTS, COUNTS + 2)),
     (families.independent(families.Poisson(), 2), np.stack([COUNTS, COUNTS], 1)),
 ]  # fmt: skip
-QUICK = ("Poisson", "MultivariateNormal")
 
 
 @pytest.mark.parametrize(
     ("family", "y"),
-    [
-        pytest.param(*row, marks=() if type(row[0]).__name__ in QUICK else pytest.mark.slow, id=type(row[0]).__name__)
-        for row in FAMILIES
-    ],
+    mostly_slow(FAMILIES, ["Poisson", "MultivariateNormal"], [type(family).__name__ for family, _ in FAMILIES]),
 )
 def test_every_family_at_the_output(family, y):
     y = jax.tree.map(lambda a: a if a.dtype.kind == "i" else a.astype(DTYPE), y)

@@ -76,14 +76,16 @@ def compiled_fit(
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
-    def search(objective: GLMObjective, start: Linear, solver: Any, unit: Array) -> tuple[Result, driver.Point, Rank]:
+    def search(
+        objective: GLMObjective, start: Linear, solver: Any, unit: Array, full: Array
+    ) -> tuple[Result, driver.Point, Rank]:
         table = penalty_table(family, objective.l2)
-        rank = design_rank(objective.rows, objective.center, table, intercept, plain)
+        rank = design_rank(objective.rows, objective.center, table, intercept, None if plain else full)
         flat = flat_directions(rank.null, objective.l2, family)
         objective = replace(objective, flat=flat, precise=not plain, plain=plain)
         return *_solve(objective, start, solver, unit, trace), rank
 
-    result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit)
+    result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank)
     centred = minimum_norm(rank, result.params)
     value = lax.stop_gradient(result.value) / still.total
     params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link)

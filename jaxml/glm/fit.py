@@ -26,6 +26,7 @@ from jaxml.rows import Rows, block_rows
 from jaxml.status import Status, report
 
 _LARGE = 1 << 21  # n d^2 from which a subsample start and reused curvature pay
+_TELLING = 20  # rows for each coefficient, of which the subsample has a tenth
 
 
 def fit(
@@ -83,14 +84,35 @@ def fit(
     """
     check_options(weight_kind, check)
     check_family(family)
-    link = links.resolve(family, link)
     rows = read_rows(family, X, y, weights, offset)
     if not intercept and not rows.X.shape[1]:
         raise ValueError("X has no columns and intercept=False leaves no parameter to fit")
+    how = {"l2": l2, "intercept": intercept, "link": link, "init": init, "solver": solver}
+    return fit_rows(family, rows, **how, weight_kind=weight_kind, check=check, trace=trace)
+
+
+def fit_rows(
+    family: Family,
+    rows: Rows,
+    *,
+    l2: Any,
+    intercept: bool,
+    link: Any,
+    solver: Any,
+    check: Any,
+    init: Any = None,
+    weight_kind: str = "frequency",
+    trace: bool = False,
+    full_rank: bool = False,
+) -> Fit:
+    """:func:`fit` of rows that have been read; ``full_rank`` says that the columns are known to be independent."""
+    link = links.resolve(family, link)
     family, l2, init = _cast(family, rows, l2, init, intercept)
     solver = prepared(_sized(Newton() if solver is None else solver, rows, family))
     block = block_rows(rows.X)
     facts = survey(family, rows, check or "support", block, intercept)
+    if full_rank:
+        facts = facts._replace(full_rank=jnp.ones_like(facts.full_rank))
     if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
         check_values(family, rows, check)
     static = {
@@ -151,5 +173,9 @@ def _sized(solver: Any, rows: Rows, family: Family) -> Any:
     """Newton reuses curvature where the size of the problem pays for it, unless the user has chosen."""
     if not isinstance(solver, Newton) or solver.reuse is not None:
         return solver
-    large = rows.n * rows.X.shape[1] ** 2 * (family.natural_size or 1) ** 2 >= _LARGE
-    return replace(solver, reuse=bool(large and block_rows(rows.X)))
+    k, d = family.natural_size or 1, rows.X.shape[1]
+    large = rows.n * (d * k) ** 2 >= _LARGE
+    told = (
+        rows.n * max(1, k - 1) >= _TELLING * d * k
+    )  # a subsample of a few rows for each coefficient says little of the others
+    return replace(solver, reuse=bool(large and told and block_rows(rows.X)))

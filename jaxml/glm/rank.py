@@ -45,7 +45,7 @@ def surely_full_rank(rows: Rows, center: Array, intercept: bool) -> Array:
     return jnp.all(pivots > 1e4 * d * jnp.finfo(x.dtype).eps) & (jnp.sum(on) >= p)
 
 
-def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, known_full: bool) -> Rank:
+def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, surely_full: Array | None) -> Rank:
     """See :class:`Rank`.
 
     Args:
@@ -53,11 +53,11 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, kn
         center: (d,) subtracted from the columns.
         penalties: (q, k) on the weight and, with an intercept, the bias of each output.
         intercept: static.
-        known_full: static; leaves the factorisation out of the program.
+        surely_full: (), whether the rank is known to be full; None: it is, and the factorisation is left out of the program.
     """
     q, k = penalties.shape
     full = jnp.asarray(q, jnp.int32)
-    if known_full:
+    if surely_full is None:
         return Rank(full, None)
 
     def factor(_: Any) -> tuple[Array, Array, Array]:
@@ -65,7 +65,7 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, kn
         return rank, jax.vmap(lambda column: _unpenalised(null, column), 1)(penalties), jnp.asarray(True)
 
     # A loop of no or one trip: under vmap nothing is factored where no lane needs it.
-    start = full, jnp.zeros((k, q, q), rows.X.dtype), surely_full_rank(rows, center, intercept)
+    start = full, jnp.zeros((k, q, q), rows.X.dtype), surely_full
     return Rank(*lax.while_loop(lambda c: ~c[2], factor, start)[:2])
 
 

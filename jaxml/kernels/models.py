@@ -18,11 +18,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from jaxml import families, glm, links
-from jaxml.checks import read_positive, read_rows, refuse_bad_values
+from jaxml import families, links
+from jaxml.checks import check_family, check_options, read_positive, read_rows, refuse_bad_values
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
 from jaxml.families.functions import expected_value
+from jaxml.glm.fit import fit_rows
 from jaxml.kernels.features import nystrom
 from jaxml.kernels.functions import Kernel, as_kernel
 from jaxml.kernels.gram import gram
@@ -164,6 +165,7 @@ def fit(
 
     Source: notes 8.1, 8.2; Zhu & Hastie (2005), "Kernel logistic regression and the import vector machine".
     """
+    check_options("frequency", check)
     kernel, rows, l2 = read_problem(family, kernel, X, y, l2, weights, offset, check)
     if centers is None:
         points, (features, jitter) = rows.X, _factor(kernel, rows)
@@ -172,8 +174,8 @@ def fit(
         points, jitter = read_centers(centers, rows), jnp.zeros((), rows.X.dtype)
         phi = nystrom(kernel, points)
         features, coefficients = phi(rows.X), lambda weight: matmul(phi.root, weight)
-    options = {"weights": rows.weights, "offset": rows.offset, "l2": l2, "intercept": intercept, "link": link}
-    inner = glm.fit(family, features, rows.y, solver=solver, check=check, **options)
+    options = {"l2": l2, "intercept": intercept, "link": link, "solver": solver, "check": check}
+    inner = fit_rows(family, rows._replace(X=features), full_rank=centers is None, **options)
     params = Linear(coefficients(inner.params.weight), inner.params.bias)
     return KernelFit(
         params, kernel, points, inner.family, inner.status, inner.steps, jitter, inner.link, offset is not None
@@ -310,6 +312,7 @@ def read_problem(
     family: Family, kernel: Any, X: Any, y: Any, l2: Any, weights: Any, offset: Any, check: Any, name: str = "l2"
 ) -> tuple[Kernel, Rows, Array]:
     """The kernel, the rows, those of weight 0 made harmless, and the penalty, in one dtype and looked through."""
+    check_family(family)
     rows = read_rows(family, X, y, weights, offset)
     if check:
         refuse_bad_values(family, rows, "support" if check is True else check)
