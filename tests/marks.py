@@ -14,8 +14,6 @@ def mostly_slow(values: Iterable[Any], quick: Collection[Any], ids: Iterable[str
     assert sum(kept) >= len(set(quick)), f"{quick} are not all among {names}"
     label = [None] * len(values) if ids is None else names
     return [
-        pytest.param(
-            *(value if isinstance(value, tuple) else (value,)), id=name, marks=[] if keep else pytest.mark.slow
-        )
+        pytest.param(*(value if type(value) is tuple else (value,)), id=name, marks=[] if keep else pytest.mark.slow)
         for value, name, keep in zip(values, label, kept, strict=True)
     ]

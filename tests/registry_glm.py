@@ -16,6 +16,7 @@ import pytest
 from jaxml import families, glm, links
 from jaxml.glm.objective import GLMObjective
 from jaxml.predictors import Linear, linear
+from marks import mostly_slow
 
 FLAT = 1e-10 if jax.config.jax_enable_x64 else 1e-5  # relative eigenvalues below this belong to redundant directions
 N, D, USED = 64, 2, 28  # rows, columns, rows with positive weight (1, 2, 3, 1, 2, ...: 55 copies fit into N)
@@ -30,7 +31,6 @@ class Case(NamedTuple):
     bias: float
     slope: float
     draw: Callable[[np.random.Generator, np.ndarray], Any]
-    slow: bool = False
 
     @property
     def vector(self) -> bool:
@@ -91,21 +91,21 @@ _ALL = [
     Case("bernoulli-probit", families.Bernoulli(), "probit", 0.1, 0.5, _coin(_probit)),
     Case("bernoulli-cloglog", families.Bernoulli(), "cloglog", -0.3, 0.5, _coin(_cloglog)),
     Case("bernoulli-log", families.Bernoulli(), "log", -1.0, 0.3, _coin(np.exp)),
-    Case("bernoulli-identity", families.Bernoulli(), "identity", 0.6, 0.1, _coin(_same), True),
+    Case("bernoulli-identity", families.Bernoulli(), "identity", 0.6, 0.1, _coin(_same)),
     Case("binomial-logit", families.Binomial(), "logit", 0.2, 0.8, _counts(_logistic)),
-    Case("binomial-probit", families.Binomial(), "probit", 0.1, 0.5, _counts(_probit), True),
-    Case("binomial-cloglog", families.Binomial(), "cloglog", -0.3, 0.5, _counts(_cloglog), True),
+    Case("binomial-probit", families.Binomial(), "probit", 0.1, 0.5, _counts(_probit)),
+    Case("binomial-cloglog", families.Binomial(), "cloglog", -0.3, 0.5, _counts(_cloglog)),
     Case("poisson-log", families.Poisson(), "log", 1.0, 0.4, _poisson(np.exp)),
     Case("poisson-identity", families.Poisson(), "identity", 4.0, 1.0, _poisson(_same)),
-    Case("poisson-sqrt", families.Poisson(), "sqrt", 1.8, 0.3, _poisson(_square), True),
+    Case("poisson-sqrt", families.Poisson(), "sqrt", 1.8, 0.3, _poisson(_square)),
     Case("normal-identity", families.Normal(), "identity", 0.5, 0.8, _normal(_same)),
     Case("normal-log", families.Normal(), "log", 0.5, 0.4, _normal(np.exp)),
-    Case("normal-inverse", families.Normal(), "inverse", 0.8, 0.1, _normal(_reciprocal), True),
+    Case("normal-inverse", families.Normal(), "inverse", 0.8, 0.1, _normal(_reciprocal)),
     Case("gamma-inverse", families.Gamma(), "inverse", 0.6, 0.1, _gamma(_reciprocal)),
     Case("gamma-log", families.Gamma(), "log", 1.0, 0.4, _gamma(np.exp)),
-    Case("gamma-identity", families.Gamma(), "identity", 4.0, 0.8, _gamma(_same), True),
+    Case("gamma-identity", families.Gamma(), "identity", 4.0, 0.8, _gamma(_same)),
     Case("exponential-inverse", families.Exponential(), "inverse", 0.6, 0.1, _gamma(_reciprocal)),
-    Case("exponential-log", families.Exponential(), "log", 1.0, 0.4, _gamma(np.exp), True),
+    Case("exponential-log", families.Exponential(), "log", 1.0, 0.4, _gamma(np.exp)),
     Case(
         "inverse_gaussian-inverse_squared",
         families.InverseGaussian(),
@@ -115,8 +115,8 @@ _ALL = [
         _wald(lambda z: z**-0.5),
     ),
     Case("inverse_gaussian-log", families.InverseGaussian(), "log", 0.5, 0.3, _wald(np.exp)),
-    Case("inverse_gaussian-inverse", families.InverseGaussian(), "inverse", 0.6, 0.1, _wald(_reciprocal), True),
-    Case("inverse_gaussian-identity", families.InverseGaussian(), "identity", 2.0, 0.4, _wald(_same), True),
+    Case("inverse_gaussian-inverse", families.InverseGaussian(), "inverse", 0.6, 0.1, _wald(_reciprocal)),
+    Case("inverse_gaussian-identity", families.InverseGaussian(), "identity", 2.0, 0.4, _wald(_same)),
     Case("negative_binomial-log", families.NegativeBinomial(r=2.0), "log", 1.0, 0.4, _negative(np.exp)),
     Case(
         "negative_binomial-canonical",
@@ -126,7 +126,7 @@ _ALL = [
         0.1,
         _negative(lambda z: 2 / np.expm1(-z)),
     ),
-    Case("negative_binomial-identity", families.NegativeBinomial(r=2.0), "identity", 4.0, 0.8, _negative(_same), True),
+    Case("negative_binomial-identity", families.NegativeBinomial(r=2.0), "identity", 4.0, 0.8, _negative(_same)),
     Case("geometric-log", families.Geometric(), "log", 1.2, 0.3, _geometric(np.exp)),
     Case(
         "geometric-canonical",
@@ -135,17 +135,16 @@ _ALL = [
         -0.4,
         0.08,
         _geometric(lambda z: -1 / np.expm1(z)),
-        True,
     ),
-    Case("geometric-identity", families.Geometric(), "identity", 4.0, 0.8, _geometric(_same), True),
+    Case("geometric-identity", families.Geometric(), "identity", 4.0, 0.8, _geometric(_same)),
     Case("categorical", families.Categorical(3), None, 0.1, 0.5, _choice),
     Case("multinomial", families.Multinomial(3), None, 0.1, 0.5, _tables),
     Case(
         "normal_mean_variance-unconstrained", families.NormalMeanVariance(), "unconstrained", 0.0, 0.5, _normal(_same)
     ),
-    Case("normal_mean_variance-canonical", families.NormalMeanVariance(), "canonical", 0.0, 0.5, _normal(_same), True),
+    Case("normal_mean_variance-canonical", families.NormalMeanVariance(), "canonical", 0.0, 0.5, _normal(_same)),
     Case("gamma_shape_rate-unconstrained", families.GammaShapeRate(), "unconstrained", 0.5, 0.2, _gamma(np.exp)),
-    Case("gamma_shape_rate-canonical", families.GammaShapeRate(), "canonical", 0.5, 0.2, _gamma(np.exp), True),
+    Case("gamma_shape_rate-canonical", families.GammaShapeRate(), "canonical", 0.5, 0.2, _gamma(np.exp)),
     Case(
         "inverse_gaussian_mean_shape-unconstrained",
         families.InverseGaussianMeanShape(),
@@ -153,7 +152,6 @@ _ALL = [
         0.5,
         0.2,
         _wald(np.exp),
-        True,
     ),
     Case(
         "inverse_gaussian_mean_shape-canonical",
@@ -162,10 +160,9 @@ _ALL = [
         0.5,
         0.2,
         _wald(np.exp),
-        True,
     ),
     Case("beta-unconstrained", families.Beta(), "unconstrained", 0.5, 0.2, lambda rng, z: rng.beta(2 + z, 3.0)),
-    Case("beta-canonical", families.Beta(), "canonical", 0.5, 0.2, lambda rng, z: rng.beta(2 + z, 3.0), True),
+    Case("beta-canonical", families.Beta(), "canonical", 0.5, 0.2, lambda rng, z: rng.beta(2 + z, 3.0)),
     Case(
         "dirichlet-unconstrained",
         families.Dirichlet(3),
@@ -173,7 +170,6 @@ _ALL = [
         0.5,
         0.2,
         lambda rng, z: rng.dirichlet([2.0, 3.0, 4.0], len(z)),
-        True,
     ),
     Case(
         "dirichlet-canonical",
@@ -182,14 +178,11 @@ _ALL = [
         0.5,
         0.2,
         lambda rng, z: rng.dirichlet([2.0, 3.0, 4.0], len(z)),
-        True,
     ),
-    Case("normal-known", families.Normal(variance=0.09), "identity", 0.5, 0.8, _normal(_same), True),
-    Case("gamma-known", families.Gamma(shape=4.0), "log", 1.0, 0.4, _gamma(np.exp), True),
-    Case("inverse_gaussian-known", families.InverseGaussian(shape=8.0), "log", 0.5, 0.3, _wald(np.exp), True),
-    Case(
-        "poisson-function", families.Poisson(), jax.nn.softplus, 1.0, 0.8, _poisson(lambda z: np.logaddexp(0, z)), True
-    ),
+    Case("normal-known", families.Normal(variance=0.09), "identity", 0.5, 0.8, _normal(_same)),
+    Case("gamma-known", families.Gamma(shape=4.0), "log", 1.0, 0.4, _gamma(np.exp)),
+    Case("inverse_gaussian-known", families.InverseGaussian(shape=8.0), "log", 0.5, 0.3, _wald(np.exp)),
+    Case("poisson-function", families.Poisson(), jax.nn.softplus, 1.0, 0.8, _poisson(lambda z: np.logaddexp(0, z))),
     Case(
         "multivariate_normal-canonical",
         families.MultivariateNormal(2),
@@ -197,7 +190,6 @@ _ALL = [
         0.0,
         0.5,
         lambda rng, z: z[:, None] + rng.normal(size=(len(z), 2)),
-        True,
     ),
     Case(
         "multivariate_normal-unconstrained",
@@ -206,20 +198,28 @@ _ALL = [
         0.0,
         0.5,
         lambda rng, z: z[:, None] + rng.normal(size=(len(z), 2)),
-        True,
     ),
 ]
 CASES = {case.name: case for case in _ALL}
+# One of each kind: canonical and other links, trials, dispersion, classes, two parameters.
+QUICK = {
+    "bernoulli-logit",
+    "bernoulli-probit",
+    "binomial-logit",
+    "poisson-log",
+    "normal-identity",
+    "gamma-log",
+    "categorical",
+    "normal_mean_variance-unconstrained",
+}
 # Blocks are a matter of the shapes of y and of the number of curvatures, not of the family.
 BLOCKED = ("bernoulli-logit", "binomial-probit", "gamma-log", "categorical", "normal_mean_variance-unconstrained")
 
 
 def over(*names: str) -> Any:
     """Parametrise a test by all rows of the table, or by the named ones."""
-    rows = [CASES[name] for name in names] if names else _ALL
-    return pytest.mark.parametrize(
-        "case", [pytest.param(c, id=c.name, marks=[pytest.mark.slow] * c.slow) for c in rows]
-    )
+    ids = names or tuple(CASES)
+    return pytest.mark.parametrize("case", mostly_slow([CASES[name] for name in ids], QUICK.intersection(ids), ids))
 
 
 def default_dtype() -> Any:

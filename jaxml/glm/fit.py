@@ -84,6 +84,7 @@ def fit(
     """
     check_options(weight_kind, check)
     check_family(family)
+    link = links.resolve(family, link)
     rows = read_rows(family, X, y, weights, offset)
     if not intercept and not rows.X.shape[1]:
         raise ValueError("X has no columns and intercept=False leaves no parameter to fit")
