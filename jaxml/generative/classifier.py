@@ -96,13 +96,12 @@ class Classifier:
             )
         if self.transform is not None and self.transform.rank < self.transform.center.size:
             ignored = self.transform.center.size - int(self.transform.rank)
-            said.append(f"{ignored} directions in which no class varies are ignored.")
+            said.append(f"{_counted(ignored, 'direction')} in which no class varies: ignored.")
         if self.separated:
             said.append("In some of them the class means differ: they would tell classes apart without error.")
         if jnp.any(self.floored > 0):
-            said.append(
-                f"{int(jnp.sum(self.floored))} variances of 0 were raised; use shrinkage, or more rows of these classes."
-            )
+            raised = _counted(int(jnp.sum(self.floored)), "variance")
+            said.append(f"{raised} of 0 raised; use shrinkage, or more rows of these classes.")
         return said
 
 
@@ -317,6 +316,10 @@ def coefficients(fit: Classifier) -> Linear:
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _read(fit: Classifier, X: Any) -> Array:
     X = to_compute(as_array(X, "X"), fit.eta.dtype, "X")
     d = fit.family.observation_size if fit.transform is None else fit.transform.center.size
