@@ -350,6 +350,21 @@ def test_second_derivatives_and_rows_that_repeat_each_other():
     np.testing.assert_allclose(curvature, (slope(1 + h) - slope(1 - h)) / (2 * h), rtol=1e-3)
 
 
+@pytest.mark.slow
+def test_derivatives_are_finite_where_no_row_is_on_the_margin():
+    """Costs so small that every row is at its bound: beta is -C or C whatever the width, and C = 1 / (n l2)."""
+    X, y = FEW[:6].astype(DTYPE), np.arange(6) % 2
+    weight = lambda width, l2: (
+        kernels.support_vector_machine(
+            X, y, l2=l2, kernel=kernels.Gaussian(width), classes=2, check=False
+        ).params.weight
+    )
+    np.testing.assert_allclose(np.abs(weight(1.0, 100.0)), 1 / 600, rtol=1e-5)
+    by_width, by_l2 = jax.jacobian(weight, (0, 1))(1.0, 100.0)
+    np.testing.assert_allclose(by_width, 0, atol=1e-9)
+    np.testing.assert_allclose(by_l2, -weight(1.0, 100.0) / 100, rtol=1e-4)
+
+
 def test_a_linear_machine_refuses_to_be_differentiated():
     bias = lambda l2: kernels.support_vector_machine(*CANCER, l2=l2, check=False, classes=2).params.bias
     with pytest.raises(TypeError, match=r"kernel=kernels.Linear\(\)"):

@@ -91,5 +91,6 @@ def _slope(kind: tuple[bool, bool], x: Array, p: _Problem) -> Array:
     rows = p.free[:, None] * K + jnp.diag(p.free * (p.margin.ridge + rounding) + 1 - p.free)
     intercept, penalized = kind
     last = jnp.append(jnp.full(len(K), -1.0 if penalized else 1.0 if intercept else 0.0, K.dtype), 0)
-    last = last.at[-1].set(0 if intercept and not penalized else 1)
+    # Without a row on the margin any bias of an interval serves, and its middle stays.
+    last = last.at[-1].set(jnp.where(jnp.any(p.free > 0), 0, 1) if intercept and not penalized else 1)
     return jnp.concatenate([jnp.concatenate([rows, p.free[:, None]], axis=1), last[None]])
