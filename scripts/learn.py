@@ -60,7 +60,7 @@ _NOT_HERE: dict[str, Any] = {
 }
 _REMEDIES = {
     "discriminant": "Use --shrinkage auto.",
-    "naive-bayes": "Its columns depend on each other: use another model.",
+    "naive-bayes": "Columns that depend on each other make its probabilities too sure; the classes may be right all the same.",
     "kernel": "Use a smaller --l2.",
     "perceptron": "Use a smaller --learning-rate, or more --epochs.",
 }
@@ -104,7 +104,8 @@ def _learn(options: argparse.Namespace) -> int:
         draw(folder / "picture.png", title, _panels(learned, problem, judged[which], f"{which} rows"))
         with readers_may_leave():
             _print(folder, learned, problem, scores, times, options)
-    return CONVERGED if _fine(learned) and not _worse_than_the_mean(scores["train"]) else NOT_CONVERGED
+    astray = learned.name == "perceptron" and _worse_than_the_mean(scores["train"])
+    return CONVERGED if _fine(learned) and not astray else NOT_CONVERGED
 
 
 def _problem(table: Table, options: argparse.Namespace) -> Problem:
@@ -128,7 +129,7 @@ def _fine(learned: Learned) -> bool:
 
 
 def _worse_than_the_mean(scores: Scores) -> bool:
-    """Whether training went astray: the mean alone has the larger likelihood on the rows that were fitted."""
+    """Whether the mean alone has the larger likelihood on the rows that were fitted: training went astray, or a model is too sure."""
     both = scores.get("deviance explained", scores.get("log-likelihood per row"))
     return both is not None and not both["model"] >= both["mean only"]
 
@@ -184,7 +185,10 @@ def _print(
     if useless:
         print_facts(
             console,
-            {"worse": "than the mean alone, on the rows that were fitted. " + _REMEDIES[learned.name]},
+            {
+                "worse": "than the mean alone, by the likelihood of the rows that were fitted. "
+                + _REMEDIES[learned.name]
+            },
             "yellow",
         )
     print_facts(console, {"time": ", ".join(f"{what} {seconds:.3f} s" for what, seconds in times.items())})
