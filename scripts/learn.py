@@ -93,7 +93,7 @@ def _learn(options: argparse.Namespace) -> int:
         times |= seconds
         if not learned.finite:
             return _no_model(folder, learned)
-        sets = {"test": problem.test, "train": problem.train} if problem.test.n else {"train": problem.train}
+        sets = problem.sets
         judged = {which: learned.evaluate(rows) for which, rows in sets.items()}
         null = fit_null(problem, None)
         scores = {which: compare(judged[which], evaluate(null, problem, rows), problem) for which, rows in sets.items()}

@@ -59,7 +59,7 @@ def _train(options: argparse.Namespace) -> int:
         fitted = fit_problem(problem, options)
         if not fitted.finite:
             return _no_model(folder, fitted, problem, options, load_seconds)
-        sets = {"test": problem.test, "train": problem.train} if problem.test.n else {"train": problem.train}
+        sets = problem.sets
         model = {which: evaluate(fitted.fit, problem, rows) for which, rows in sets.items()}
         null = {which: evaluate(fitted.null, problem, rows) for which, rows in sets.items()}
         scores = {which: compare(model[which], null[which], problem) for which in sets}

@@ -47,7 +47,7 @@ class Learned(NamedTuple):
     def natural(self, X: Any) -> Any:
         """The natural parameter of new rows, None from a model that has none."""
         natural = MODELS[self.name].natural
-        return None if natural is None else _natural(natural, self.settings, self.family, self.fit, self._scaled(X))
+        return None if natural is None else natural(self.settings, self.family, self.fit, jnp.asarray(self._scaled(X)))
 
     def evaluate(self, rows: Rows) -> Evaluation:
         """Compare predictions with what was observed."""
@@ -75,10 +75,6 @@ def learn(name: str, problem: Problem, options: argparse.Namespace) -> tuple[Lea
         second = timed(run)[1] if first < WORTH_REPEATING else None
     times = {"first fit, with compilation": first} | ({} if second is None else {"second fit": second})
     return Learned(name, settings, problem.family, fit, center, spread), times
-
-
-def _natural(natural: Any, settings: Settings, family: Any, fit: Any, X: np.ndarray) -> Any:
-    return natural(settings, family, fit, jnp.asarray(X))
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from jaxml.kernels.functions import Kernel
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
 from training.problem import Problem
-from training.values import between, count, not_negative, positive
+from training.values import between, count, fraction, not_negative, positive
 
 Settings = dict[str, Any]
 MOST_ROWS = 20_000  # of a kernel matrix, 3 GiB in 64 bits
@@ -301,7 +301,7 @@ def _perceptron_options(add: Any) -> None:
     add("--batch-size", type=count, default=32, metavar="N", help="rows in an update (default: 32)")
     add(
         "--dropout",
-        type=_share,
+        type=fraction,
         default=0.0,
         metavar="P",
         help="share of hidden units left out in an update (default: 0)",
@@ -309,7 +309,7 @@ def _perceptron_options(add: Any) -> None:
     add("--l2", type=not_negative, default=0.0, help="penalty l2/2 |weights|^2 on the mean loss (default: 0)")
     add(
         "--validation",
-        type=_share,
+        type=fraction,
         default=0.0,
         metavar="F",
         help="share of the rows to fit that judge each epoch; the best one is kept (default: 0: none, the last one is)",
@@ -369,10 +369,6 @@ def _describe_perceptron(settings: Settings, fit: Any) -> dict[str, str]:
 
 
 # -- types of values, and the table ----------------------------------------------------------------------------------
-def _share(text: str) -> float:
-    return between(text, 0.0, 1.0, closed=False)
-
-
 def _share_or_auto(text: str) -> float | str:
     return text if text == "auto" else between(text, 0.0, 1.0)
 

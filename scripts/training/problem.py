@@ -72,6 +72,11 @@ class Problem:
     test: Rows
     dropped: int
 
+    @property
+    def sets(self) -> dict[str, Rows]:
+        """The rows to judge by, those held out first where there are any."""
+        return {"test": self.test, "train": self.train} if self.test.n else {"train": self.train}
+
 
 def make_problem(table: Table, options: argparse.Namespace) -> Problem:
     """Choose the family, code y and X, and split the rows."""
