@@ -125,6 +125,26 @@ def test_the_gap_encloses_the_minimum(kernel, loss, bias):
         assert abs(np.sum(s * a)) <= (1e-9 if X64 else 1e-3) * np.sum(a)
 
 
+@pytest.mark.parametrize("scale", ["standardized", "raw"])
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_a_linear_machine_at_any_penalty(loss, scale):
+    """A separable set at costs that do not matter, and columns of sizes from 1e-3 to 1e3; the gap is computed again in numpy."""
+    X, y = CANCER if scale == "standardized" else load_breast_cancer(return_X_y=True)
+    X = (X - X.mean(0)).astype(DTYPE)
+    tol = 1e-6 if X64 else 1e-3
+    costs = [1e-4, 1.0, 1e2, 1e4] + [
+        1e6
+    ] * X64  # at the last one l2 is 1e-9, below the rounding error of a mean in float32
+    for C in costs:
+        fit = machine(X, y, C, tol, loss=loss)
+        assert fit.status == Status.CONVERGED, (C, fit.gap)
+        a, s = np.asarray(fit.dual, np.float64), np.where(y == 1, 1.0, -1.0)
+        primal, _ = objectives(X, y, fit, C, loss == "squared_hinge", np.zeros((len(X),) * 2), False)
+        dual = a.sum() - np.sum(((s * a) @ X) ** 2) / 2 - (loss == "squared_hinge") * np.sum(a * a) / (4 * C)
+        assert primal - dual <= 2 * tol * primal, C
+        assert abs(s @ a) <= tol * a.sum()
+
+
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
 @pytest.mark.parametrize("penalize_bias", [False, True])
 @pytest.mark.slow
@@ -227,9 +247,8 @@ def test_constant_columns_and_a_single_row_of_a_class():
     X = np.c_[np.ones(4), [0.0, 1.0, 2.0, 3.0]].astype(DTYPE)
     fit = machine(X, np.array([0, 0, 0, 1]), C=1e3)
     assert fit.status == Status.CONVERGED
-    assert_close(
-        kernels.decision_function(fit, X), [-5, -3, -1, 1], 1e-3
-    )  # the widest margin: half way between 2 and 3
+    widest = [-5, -3, -1, 1]  # half way between 2 and 3
+    assert_close(kernels.decision_function(fit, X), widest, 1e-3)
     assert fit.params.weight[0] == pytest.approx(0, abs=1e-6)
 
 

@@ -50,11 +50,14 @@ class Margin:
         """r (n,), what is added to the diagonal of the kernel matrix."""
         return jnp.where(self.on, 0.5 / jnp.where(self.on, self.cost, 1), 0) if self.squared else 0 * self.cost
 
-    def objectives(self, a: Array, norm: Array, f: Array) -> tuple[Array, Array]:
-        """Primal and dual objective; ``norm`` is ||f_a||^2, ``f`` (n,) the decision values, bias included."""
+    def primal(self, norm: Array, f: Array) -> Array:
+        """The primal objective of a machine with decision values ``f`` (n,), bias included, and ``norm``, ||f||^2."""
         loss = hinge(f, self.sign)
-        loss = jnp.sum(jnp.where(self.on, self.cost * (loss * loss if self.squared else loss), 0))
-        return norm / 2 + loss, jnp.sum(a) - norm / 2 - jnp.sum(self.ridge * a * a) / 2
+        return norm / 2 + jnp.sum(jnp.where(self.on, self.cost * (loss * loss if self.squared else loss), 0))
+
+    def dual(self, norm: Array, a: Array) -> Array:
+        """The dual objective; ``norm`` is ||f_a||^2."""
+        return jnp.sum(a) - norm / 2 - jnp.sum(self.ridge * a * a) / 2
 
 
 class Search(NamedTuple):

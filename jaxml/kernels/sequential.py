@@ -69,7 +69,7 @@ def sequential_minimal_optimization(
         bias = -end.beta[-1] if penalize_bias else _bias(dual, gradient, end.beta)
         bias = bias if intercept else jnp.zeros_like(target)
         norm = beta @ f + (bias * bias if penalize_bias else 0)
-        objectives = margin.objectives(margin.sign * beta, norm, f + bias)
+        objectives = margin.primal(norm, f + bias), margin.dual(norm, margin.sign * beta)
         better = search.better(*objectives)
         best = jnp.where(better, beta, best[0]), jnp.where(better, bias, best[1])
         search = search.after(*objectives, end.steps, tol=tol, max_steps=max_steps, patience=_PATIENCE)

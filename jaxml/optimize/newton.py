@@ -107,9 +107,9 @@ class Newton:
 def inverse_root(curvature: Curvature, gradient: Array) -> Root:
     """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module)."""
     _, hessian, scoring, substitutes, better = curvature
-    root, ok = _cholesky_root(hessian)
+    root, ok = cholesky_root(hessian)
     if scoring is not None:
-        other, other_ok = _cholesky_root(scoring)
+        other, other_ok = cholesky_root(scoring)
         # A Hessian much flatter along the gradient than its expectation is nearly indefinite, or noise.
         flat = jnp.linalg.norm(root.T @ gradient) > 3 * jnp.linalg.norm(other.T @ gradient)
         trusted = ok & ~(other_ok & flat)
@@ -136,7 +136,8 @@ def _equilibrate(matrix: Array) -> tuple[Array, Array]:
     return scale, matrix * scale[:, None] * scale
 
 
-def _cholesky_root(matrix: Array) -> tuple[Array, Array]:
+def cholesky_root(matrix: Array) -> tuple[Array, Array]:
+    """R with R R' = matrix^-1, by Cholesky of the equilibrated matrix, and whether its pivots are far enough from 0."""
     scale, unit = _equilibrate(matrix)
     factor = jnp.linalg.cholesky(unit)
     pivots = jnp.diagonal(factor) ** 2
