@@ -122,7 +122,7 @@ def test_shapes_follow_the_family():
 @pytest.mark.parametrize(
     ("name", "initializer", "low", "high"),
     [
-        ("relu", None, 0.7, 1.4),  # He: E[a^2] stays
+        ("relu", None, 0.4, 2.5),  # He: E[a^2] stays, up to a chance of 5 / width in its log for each layer
         ("tanh", None, 0.2, 0.7),  # Glorot: the variance of z stays, tanh takes some of it
         ("gelu", jax.nn.initializers.lecun_normal(), 0.0, 0.2),
     ],
@@ -130,9 +130,9 @@ def test_shapes_follow_the_family():
 def test_the_scale_of_activations_through_ten_layers(name, initializer, low, high):
     net = MLP((200,) * 10, ACTIVATIONS[name][0])
     params = net.init(jax.random.key(1), 200, None, initializer=initializer, dtype=DTYPE)
-    X = RNG.normal(size=(50, 200))
+    X = np.random.default_rng(0).normal(size=(50, 200))
     _, a = forward(ACTIVATIONS[name][1], params, X)
-    ratio = np.mean(a[-2] ** 2) / np.mean(X**2) * (1 if name != "relu" else 1.0)
+    ratio = np.mean(a[-2] ** 2) / np.mean(X**2)
     assert low < ratio < high or (name == "tanh" and 0.05 < ratio < high)
 
 
