@@ -1,6 +1,12 @@
 """Generalised linear models: fit, predict, score; the four of a first course by name; least squares in closed form."""
 
 from jaxml.glm.fit import fit as fit
+from jaxml.glm.inference import Inference as Inference
+from jaxml.glm.inference import coefficient_tests as coefficient_tests
+from jaxml.glm.inference import confidence_intervals as confidence_intervals
+from jaxml.glm.inference import infer as infer
+from jaxml.glm.inference import standard_errors as standard_errors
+from jaxml.glm.inference import wald_test as wald_test
 from jaxml.glm.named import least_squares as least_squares
 from jaxml.glm.named import linear_regression as linear_regression
 from jaxml.glm.named import logistic_regression as logistic_regression

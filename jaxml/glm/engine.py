@@ -107,6 +107,7 @@ def compiled_fit(
         log_likelihood=likelihood,
         dispersion=phi,
         observations=n,
+        l2=l2,
         trace=None if result.trace is None else Trace(*(a / total for a in result.trace)),
         family=family,
         link=link,

@@ -244,14 +244,14 @@ def _block_loss(family: Family, link: Link, rows: Rows, center: Array, params: L
 def _block_sums(
     o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear, curvature: bool | Array
 ) -> Any:
-    """Sums over one block: value, gradient (Linear) and the Grams X' W X, one or two (see `_curvatures`)."""
+    """Sums over one block: value, gradient (Linear) and the Grams X' W X, one or two (see `curvatures`)."""
     rows, weights = _masked(rows, mask, spare)
     design, z = _linear(rows, o.center, params)
-    value, slope = _value_and_slope(o.family, o.link, z, rows.y)
+    value, slope = value_and_slope(o.family, o.link, z, rows.y)
     gradient = design.transposed(_weigh(weights, slope))
 
     def grams() -> tuple[Array, ...]:
-        return tuple(design.gram(_weigh(weights, w)) for w in _curvatures(o.family, o.link, z, rows.y))
+        return tuple(design.gram(_weigh(weights, w)) for w in curvatures(o.family, o.link, z, rows.y))
 
     def nothing() -> tuple[Array, ...]:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(grams))
@@ -261,16 +261,17 @@ def _block_sums(
     return jnp.sum(_weigh(weights, value)), gradient, lax.cond(curvature, grams, nothing)
 
 
-def _value_and_slope(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, Array]:
+def value_and_slope(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, Array]:
+    """L of each row, (n,), and dL/dz, (n,) or (n, k)."""
     if family.natural_size is None:
         return jax.jvp(lambda z: row_loss(family, link, z, y), (z,), (jnp.ones_like(z),))
     return jax.vmap(jax.value_and_grad(lambda z, y: row_loss(family, link, z, y)))(z, y)
 
 
-def _curvatures(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, ...]:
+def curvatures(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, ...]:
     """W of each row, (n,) or (n, k, k): observed, and where it differs from it also expected."""
     if family.natural_size is None:
-        slope = lambda z: _value_and_slope(family, link, z, y)[1]
+        slope = lambda z: value_and_slope(family, link, z, y)[1]
         observed = jax.jvp(slope, (z,), (jnp.ones_like(z),))[1]
         if is_canonical(family, link):
             return (observed,)
@@ -289,7 +290,7 @@ def _weighted_design(o: GLMObjective, rows: Rows, mask: Array | None, spare: Row
     rows, weights = _masked(rows, mask, spare)
     design, z = _linear(rows, o.center, params)
     x = design.dense()
-    w = _weigh(weights, _curvatures(o.family, o.link, z, rows.y)[-1])
+    w = _weigh(weights, curvatures(o.family, o.link, z, rows.y)[-1])
     if w.ndim == 1:
         return jnp.sqrt(jnp.maximum(w, 0))[:, None] * x
     values, vectors = jnp.linalg.eigh(w)

@@ -1,11 +1,12 @@
 """Predictions and scores of a fitted generalised linear model."""
 
-from typing import Any
+from typing import Any, overload
 
 import jax
 from jax import Array
 
 from jaxml.families import functions
+from jaxml.glm.inference import Inference, contrast_inference
 from jaxml.glm.result import Fit
 from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
 from jaxml.predictors import Linear, linear
@@ -143,15 +144,21 @@ def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) 
     return mean_log_likelihood(fit, family, linear, len(fit.params.weight), (X, y, weights, offset))
 
 
-def contrast(fit: Fit, reference: int = 0) -> Linear:
+@overload
+def contrast(fit: Fit, reference: int = 0) -> Linear: ...
+@overload
+def contrast(fit: Inference, reference: int = 0) -> Inference: ...
+def contrast(fit: Any, reference: int = 0) -> Any:
     """The coefficients of a softmax regression as log odds against one class, as multinomial logit reports them.
 
     Args:
-        fit: a :class:`Fit` of Categorical or Multinomial, whose own coefficients sum to zero over the classes.
+        fit: a :class:`Fit` of Categorical or Multinomial, whose own coefficients sum to zero over the classes, or an
+            :class:`Inference` of one.
         reference: the class to compare with, 0..K-1.
 
     Returns:
-        Linear of weight (d, K) and bias (K,), or None without an intercept; those of the reference are 0.
+        Linear of weight (d, K) and bias (K,), or None without an intercept; those of the reference are 0. Of an Inference, the
+        same about these coefficients.
 
     Raises:
         TypeError: the family has no classes.
@@ -166,9 +173,11 @@ def contrast(fit: Fit, reference: int = 0) -> Linear:
 
     Source: Agresti (2013), *Categorical Data Analysis*, section 8.1.
     """
+    inference, fit = (fit, fit.fit) if isinstance(fit, Inference) else (None, fit)
     if not fit.family.redundant:
         raise TypeError(f"contrast is for the classes of Categorical and Multinomial, got a fit of {fit.family}")
     classes = fit.family.natural_size
     if not 0 <= reference < classes:
         raise ValueError(f"reference = {reference} is no class; the fit has 0..{classes - 1}")
-    return jax.tree.map(lambda a: a - a[..., reference : reference + 1], fit.params)
+    params = jax.tree.map(lambda a: a - a[..., reference : reference + 1], fit.params)
+    return contrast_inference(inference, reference, params) if inference is not None else params

@@ -31,6 +31,7 @@ class Fit:
             sampling weights and for check='hull'.
         dispersion: Pearson statistic / (n - rank) where it is estimated, the known one elsewhere, None for a family without.
         observations: n, the sum of frequency weights or the number of rows with positive weight.
+        l2: Linear, the penalty on each of the params.
         trace: objective and gradient norm by step (by epoch for minibatches), or None.
         family: as given.
         link: static.
@@ -57,6 +58,7 @@ class Fit:
     log_likelihood: Array | None
     dispersion: Array | None
     observations: Array
+    l2: Linear
     trace: Trace | None
     family: Family
     link: Link = static_field()

@@ -136,14 +136,14 @@ def _equilibrate(matrix: Array) -> tuple[Array, Array]:
     return scale, matrix * scale[:, None] * scale
 
 
-def cholesky_root(matrix: Array) -> tuple[Array, Array]:
-    """R with R R' = matrix^-1, by Cholesky of the equilibrated matrix, and whether its pivots are far enough from 0."""
+def cholesky_root(matrix: Array, least: float = 100) -> tuple[Array, Array]:
+    """R with R R' = matrix^-1, by Cholesky of the equilibrated matrix, and whether its pivots are above ``least`` eps."""
     scale, unit = _equilibrate(matrix)
     factor = jnp.linalg.cholesky(unit)
     pivots = jnp.diagonal(factor) ** 2
     ok = (
         jnp.all(jnp.isfinite(factor))
-        & jnp.all(pivots > 100 * jnp.finfo(matrix.dtype).eps)
+        & jnp.all(pivots > least * jnp.finfo(matrix.dtype).eps)
         & jnp.all(jnp.diagonal(matrix) > 0)
     )
     identity = jnp.eye(len(matrix), dtype=matrix.dtype)

@@ -25,6 +25,7 @@ _NOT_SAVED = (
     "log_likelihood",
     "dispersion",
     "observations",
+    "l2",
 )
 
 
