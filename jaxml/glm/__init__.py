@@ -1,6 +1,14 @@
 """Generalised linear models: fit, predict, score; the four of a first course by name; least squares in closed form."""
 
+from jaxml.glm.diagnostics import cooks_distance as cooks_distance
+from jaxml.glm.diagnostics import dfbetas as dfbetas
+from jaxml.glm.diagnostics import leverage as leverage
+from jaxml.glm.diagnostics import residuals as residuals
 from jaxml.glm.fit import fit as fit
+from jaxml.glm.goodness import GoodnessOfFit as GoodnessOfFit
+from jaxml.glm.goodness import effective_parameters as effective_parameters
+from jaxml.glm.goodness import goodness_of_fit as goodness_of_fit
+from jaxml.glm.goodness import log_likelihood as log_likelihood
 from jaxml.glm.inference import Inference as Inference
 from jaxml.glm.inference import coefficient_tests as coefficient_tests
 from jaxml.glm.inference import confidence_intervals as confidence_intervals

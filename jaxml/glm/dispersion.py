@@ -78,6 +78,13 @@ def fitted_log_likelihood(family: Family, rows: Rows, eta: Array, n: Array, weig
     return _total_by_row(family, rows, eta, family.dispersion)
 
 
+def log_likelihood_at(family: Family, rows: Rows, eta: Array, phi: Array, weight_kind: str) -> Array:
+    """The log-likelihood at dispersion phi; precision weights divide that of their row."""
+    if rows.weights is not None and weight_kind == "precision":
+        return _total_by_row(family, rows, eta, phi)
+    return weighted_sum(rows.weights, log_prob(family.with_dispersion(phi), eta, rows.y))
+
+
 def _total_by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:
     """sum_i log p(y_i; phi / w_i) over the rows with positive weight."""
     values = log_prob(family.with_dispersion(phi / jnp.where(rows.on, rows.weights, 1)), eta, rows.y)

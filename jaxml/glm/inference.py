@@ -132,8 +132,8 @@ def infer(
         >>> from jaxml import families, glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
         >>> inference = glm.infer(glm.fit(families.Poisson(), X, y), X, y)
-        >>> print(glm.standard_errors(inference).weight.round(3))
-        [0.244]
+        >>> print(f"{glm.standard_errors(inference).weight[0]:.3f}")
+        0.255
 
     Source: McCullagh & Nelder (1989), section 2.5.
     """
@@ -170,8 +170,8 @@ def standard_errors(inference: Inference) -> Linear:
         >>> import jax.numpy as jnp
         >>> from jaxml import families, glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1.0, 2.0, 6.0, 9.0])
-        >>> print(glm.standard_errors(glm.infer(glm.fit(families.Normal(), X, y), X, y)).weight.round(3))
-        [0.447]
+        >>> print(f"{glm.standard_errors(glm.infer(glm.fit(families.Normal(), X, y), X, y)).weight[0]:.3f}")
+        0.424
     """
     return _unravel(inference)(jnp.sqrt(jnp.diagonal(inference.covariance)))
 
@@ -190,8 +190,8 @@ def coefficient_tests(inference: Inference) -> CoefficientTests:
         >>> from jaxml import families, glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
         >>> tests = glm.coefficient_tests(glm.infer(glm.fit(families.Poisson(), X, y), X, y))
-        >>> print(tests.statistic.weight.round(2), tests.p_value.weight.round(4))
-        [2.9] [0.0038]
+        >>> print(f"z = {tests.statistic.weight[0]:.2f}, p = {tests.p_value.weight[0]:.4f}")
+        z = 2.76, p = 0.0057
 
     Source: Wald (1943).
     """
@@ -218,8 +218,8 @@ def confidence_intervals(inference: Inference, *, level: Any = 0.95) -> tuple[Li
         >>> from jaxml import families, glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
         >>> low, high = glm.confidence_intervals(glm.infer(glm.fit(families.Poisson(), X, y), X, y))
-        >>> print(low.weight.round(2), high.weight.round(2))
-        [0.23] [1.18]
+        >>> print(f"{low.weight[0]:.2f} to {high.weight[0]:.2f}")
+        0.21 to 1.21
     """
     if not isinstance(level, jax.core.Tracer) and not 0 < float(level) < 1:
         raise ValueError(f"level = {level} is no share between 0 and 1")
@@ -250,8 +250,8 @@ def wald_test(inference: Inference, hypothesis: Any, value: Any = 0.0) -> Hypoth
         >>> import jax.numpy as jnp
         >>> from jaxml import families, glm
         >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
-        >>> print(glm.wald_test(glm.infer(glm.fit(families.Poisson(), X, y), X, y), [1.0, 0.0]).p_value.round(4))
-        0.0038
+        >>> print(f"{glm.wald_test(glm.infer(glm.fit(families.Poisson(), X, y), X, y), [1.0, 0.0]).p_value:.4f}")
+        0.0057
 
     Source: Wald (1943).
     """
@@ -422,7 +422,7 @@ def _infer(
     params = _centred(fit.params, center)
     ev = objective.evaluate(params, True, 0)
     root = _root(objective, params, ev, information)
-    root = root - matmul(flat, root)
+    root = root if flat is None else root - matmul(flat, root)
     distance = jnp.linalg.norm(root.T @ ravel_pytree(ev.gradient)[0])
 
     estimated = fit.family.estimates_dispersion or fit.quasi
@@ -479,8 +479,10 @@ def _to_user(params: Linear, center: Array) -> Array:
     return jax.jacfwd(move)(flat)
 
 
-def _estimable(fit: Fit, null: Array, rows: Rows, center: Array) -> Linear:
+def _estimable(fit: Fit, null: Array | None, rows: Rows, center: Array) -> Linear:
     """1 for coefficients on which the null space of the design has no say, 0 for the others, in the shape of the params."""
+    if null is None:
+        return jax.tree.map(jnp.ones_like, fit.params)
     d = len(fit.params.weight)
     eps = jnp.sqrt(jnp.finfo(null.dtype).eps)
     on = rows.on[:, None]

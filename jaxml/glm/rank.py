@@ -57,7 +57,7 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, su
     """
     q, k = penalties.shape
     full = jnp.asarray(q, jnp.int32)
-    if surely_full is None:
+    if surely_full is None or not rows.X.shape[1]:
         return Rank(full, None)
 
     def factor(_: Any) -> tuple[Array, Array, Array]:
