@@ -27,3 +27,6 @@ from jaxml.glm.predict import predict_natural as predict_natural
 from jaxml.glm.predict import predict_statistic as predict_statistic
 from jaxml.glm.predict import score as score
 from jaxml.glm.result import Fit as Fit
+from jaxml.glm.summary import Summary as Summary
+from jaxml.glm.summary import condition_number as condition_number
+from jaxml.glm.summary import summary as summary

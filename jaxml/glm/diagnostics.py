@@ -14,7 +14,6 @@ Source: McCullagh & Nelder (1989), sections 2.4 and 12.5; Cook (1977); Pregibon 
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +65,7 @@ def residuals(inference: Inference, kind: str = "deviance", *, standardized: boo
 
 
 def leverage(inference: Inference) -> Array:
-    """h of each row, between 0 and 1: how much of its own fitted value a row decides. Their (weighted) sum is the number of coefficients.
+    """h of each row, between 0 and 1: how much of its own fitted value a row decides; their sum is the number of coefficients.
 
     Args:
         inference: from :func:`jaxml.glm.infer`.

@@ -1,0 +1,273 @@
+"""The table of a fit that people know: coefficients, errors, tests, intervals, and measures of the whole. For the host."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
+from jaxml.glm.inference import Inference, coefficient_tests, confidence_intervals, pieces, standard_errors
+from jaxml.predictors import Linear
+from jaxml.status import Status
+
+INTERCEPT = "(intercept)"
+_ERRORS = {"model": "from the {} information", "cluster": "robust to dependence within clusters"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What :func:`summary` returns; ``print`` shows the table.
+
+    Attributes:
+        names: of the rows.
+        coefficient, error, statistic, p_value, low, high: (rows,) numpy arrays; NaN where not estimable, p-values also with a penalty.
+        level: of the intervals low to high.
+        goodness: :class:`jaxml.glm.GoodnessOfFit`, of floats.
+        facts: what stands above and below the table, by name: numbers and words.
+    """
+
+    names: list[str]
+    coefficient: np.ndarray
+    error: np.ndarray
+    statistic: np.ndarray
+    p_value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    level: float
+    goodness: GoodnessOfFit
+    facts: dict[str, Any]
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """{name: {column: value}}."""
+        columns = self._columns()
+        return {name: {key: float(a[i]) for key, a in columns.items()} for i, name in enumerate(self.names)}
+
+    def to_pandas(self) -> Any:
+        """The rows as a data frame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("to_pandas needs pandas: pip install pandas, or use to_dict()") from None
+        return pandas.DataFrame(self._columns(), index=pandas.Index(self.names, name="term"))
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        names = "coefficient", "error", "statistic", "p_value", "low", "high"
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        return "\n".join([*self._head(), "", *self._table(), "", *self._foot()])
+
+    def _head(self) -> list[str]:
+        f = self.facts
+        return [
+            f"Generalised linear model: {f['family']}, link {f['link']}",
+            f"{_number(f['observations'])} observations, {_number(f['freedom'])} residual degrees of freedom, rank {f['rank']}",
+            f"Status: {f['status']}",
+            f"Errors: {f['errors']}",
+        ]
+
+    def _table(self) -> list[str]:
+        letter, tail = self.facts["test"], (1 - self.level) / 2
+        penalized = self.facts["penalized"]
+        head = [
+            "",
+            "coefficient",
+            "error",
+            *([] if penalized else [letter, f"P>|{letter}|"]),
+            f"{tail:.4g}",
+            f"{1 - tail:.4g}",
+        ]
+        lines = [head]
+        for i, name in enumerate(self.names):
+            empty = "" if self.facts["estimable"][i] else "not estimable"
+            empty = "reference" if self.error[i] == self.coefficient[i] == 0 else empty
+            if empty:
+                lines.append([name, empty] + [""] * (len(head) - 2))
+                continue
+            middle = [] if penalized else [f"{self.statistic[i]:.3f}", _p_value(self.p_value[i])]
+            ends = [_number(self.low[i]), _number(self.high[i])]
+            lines.append([name, _number(self.coefficient[i]), _number(self.error[i]), *middle, *ends])
+        widths = [max(len(line[j]) for line in lines) for j in range(len(head))]
+        text = [
+            "  ".join(
+                cell.ljust(w) if j == 0 else cell.rjust(w) for j, (cell, w) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        return [text[0], "-" * max(map(len, text)), *text[1:]]
+
+    def _foot(self) -> list[str]:
+        g, f = self.goodness, self.facts
+        lines = []
+        if g.deviance is not None:
+            share = "" if not np.isfinite(g.explained_deviance) else f", {100 * g.explained_deviance:.1f} % explained"
+            lines.append(f"Deviance {_number(g.deviance)}, of the null model {_number(g.null_deviance)}{share}")
+            lines.append(f"Pearson's statistic {_number(g.pearson)}, per degree of freedom {_number(g.overdispersion)}")
+        if f["dispersion"] is not None:
+            lines.append(f"Dispersion {_number(f['dispersion'])}, {'estimated' if f['test'] == 't' else 'known'}")
+        if g.log_likelihood is not None:
+            lines.append(f"Log-likelihood {_number(g.log_likelihood)}, AIC {_number(g.aic)}, BIC {_number(g.bic)}")
+        lines.append(f"Condition number of the columns, centred and of unit length: {f['condition']:.3g}")
+        return lines
+
+
+def summary(
+    inference: Inference,
+    *,
+    names: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    level: float = 0.95,
+) -> Summary:
+    """The table of a fit, to print or to take apart.
+
+    Args:
+        inference: from :func:`jaxml.glm.infer`, or of :func:`jaxml.glm.contrast`.
+        names: d names of the columns of X; by default x0, x1, ...
+        outputs: k names of the classes, or of the linear predictors, where there are several; by default 0, 1, ...
+        level: of the confidence intervals.
+
+    Returns:
+        :class:`Summary`.
+
+    Raises:
+        ValueError: a wrong number of names; called inside jit or with a batch of fits.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
+        >>> print(glm.summary(glm.infer(glm.fit(families.Poisson(), X, y), X, y), names=["dose"]))
+        Generalised linear model: Poisson(), link log
+        4 observations, 2 residual degrees of freedom, rank 2
+        Status: converged: the distance to the optimum is below the tolerance.
+        Errors: from the expected information
+        <BLANKLINE>
+                     coefficient   error      z  P>|z|   0.025  0.975
+        -------------------------------------------------------------
+        dose              0.7061  0.2555  2.764  0.006  0.2054  1.207
+        (intercept)       0.1529  0.6278  0.243  0.808  -1.078  1.383
+        <BLANKLINE>
+        Deviance 0.4195, of the null model 9.677, 95.7 % explained
+        Pearson's statistic 0.4374, per degree of freedom 0.2187
+        Log-likelihood -6.372, AIC 16.74, BIC 15.52
+        Condition number of the columns, centred and of unit length: 1
+    """
+    fit = inference.fit
+    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(inference)) or jnp.ndim(fit.status):
+        raise ValueError(
+            "summary is for one fit on the host; inside jit and for batches use the functions that it calls"
+        )
+    good = jax.tree.map(float, goodness_of_fit(inference))
+    errors, tests = standard_errors(inference), coefficient_tests(inference)
+    low, high = confidence_intervals(inference, level=level)
+    finite = np.isfinite(float(inference.freedom))
+    facts = {
+        "family": str(fit.family),
+        "link": fit.link.name,
+        "status": Status(int(fit.status)).message,
+        "observations": float(fit.observations),
+        "freedom": good.freedom,
+        "rank": int(fit.rank),
+        "test": "t" if finite else "z",
+        "penalized": bool(inference.penalized),
+        "errors": _how(inference),
+        "dispersion": None if fit.dispersion is None else float(fit.dispersion),
+        "condition": float(condition_number(inference)),
+        "estimable": _by_output(inference.estimable).astype(bool),
+    }
+    return Summary(
+        names=_names(fit.params, names, outputs),
+        coefficient=_by_output(inference.params),
+        error=_by_output(errors),
+        statistic=_by_output(tests.statistic),
+        p_value=_by_output(tests.p_value),
+        low=_by_output(low),
+        high=_by_output(high),
+        level=float(level),
+        goodness=good,
+        facts=facts,
+    )
+
+
+def condition_number(inference: Inference) -> Array:
+    """Largest over least singular value of the columns, centred if there is an intercept, and scaled to unit length.
+
+    Some 30 and more: the columns nearly depend on each other, and their coefficients are hard to tell apart.
+
+    Args:
+        inference: from :func:`jaxml.glm.infer`.
+
+    Returns:
+        () at least 1, inf for dependent columns; rows of weight 0 do not count, and other weights are not looked at.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0, 0.0], [1.0, 1.1], [2.0, 2.0], [3.0, 3.0]]), jnp.array([1, 2, 6, 9])
+        >>> print(f"{glm.condition_number(glm.infer(glm.fit(families.Poisson(), X, y), X, y)):.0f}")
+        53
+
+    Source: Belsley, Kuh & Welsch (1980), chapter 3.
+    """
+    rows = inference.rows
+    x = pieces(inference).design.x
+    if not x.shape[1]:
+        return jnp.ones((), x.dtype)
+    if inference.fit.params.bias is not None:
+        count = jnp.maximum(jnp.sum(rows.on), 1)
+        x = x - jnp.sum(jnp.where(rows.on[:, None], x, 0), axis=0) / count
+    x = jnp.where(rows.on[:, None], x, 0)
+    length = jnp.linalg.norm(x, axis=0)
+    values = jnp.linalg.svd(jnp.linalg.qr(x / jnp.where(length > 0, length, 1), mode="r"), compute_uv=False)
+    least = values[-1] if x.shape[0] >= x.shape[1] else jnp.zeros((), x.dtype)
+    noise = max(x.shape) * jnp.finfo(x.dtype).eps * values[0]
+    return jnp.where(least > noise, values[0] / jnp.where(least > noise, least, 1), jnp.inf)
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+def _by_output(params: Linear) -> np.ndarray:
+    """Coefficients one output after another, the bias last of each."""
+    weight = np.asarray(params.weight)
+    table = weight if params.bias is None else np.concatenate([weight, np.asarray(params.bias)[None]])
+    return table.T.reshape(-1) if table.dtype == bool else table.T.reshape(-1).astype(float)
+
+
+def _names(params: Linear, names: Sequence[str] | None, outputs: Sequence[str] | None) -> list[str]:
+    d = len(params.weight)
+    names = [f"x{j}" for j in range(d)] if names is None else [str(name) for name in names]
+    if len(names) != d:
+        raise ValueError(f"names has {len(names)} entries, expected {d}, one for each column of X")
+    names = names if params.bias is None else [*names, INTERCEPT]
+    if params.weight.ndim == 1:
+        if outputs is not None:
+            raise ValueError("outputs= is for fits of several linear predictors")
+        return names
+    k = params.weight.shape[1]
+    outputs = [str(j) for j in range(k)] if outputs is None else [str(name) for name in outputs]
+    if len(outputs) != k:
+        raise ValueError(f"outputs has {len(outputs)} entries, expected {k}")
+    return [f"{output}: {name}" for output in outputs for name in names]
+
+
+def _how(inference: Inference) -> str:
+    if inference.kind not in _ERRORS:
+        words = f"robust, {inference.kind}"
+    else:
+        words = _ERRORS[inference.kind].format(inference.information)
+    return words + (", deviations of a posterior: the fit has a penalty" if bool(inference.penalized) else "")
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):.4g}" if abs(float(value)) < 1e4 or not np.isfinite(value) else f"{float(value):.6g}"
+
+
+def _p_value(p: float) -> str:
+    return "<0.001" if p < 1e-3 else f"{p:.3f}"
