@@ -211,6 +211,11 @@ class Family:
         """The length of y where it is a vector, as far as it is known; None for a number."""
         return self.natural_size if self.observation_ndim else None
 
+    @property
+    def free_size(self) -> int:
+        """How many numbers of eta the law depends on: a redundant family can do without one of them."""
+        return 1 if self.natural_size is None else self.natural_size - self.redundant
+
     # -- shared ----------------------------------------------------------------------------------------------------
     def inner(self, eta: Array, t: Array) -> Array:
         """<eta, t>, with 0 times an infinite eta equal to 0."""

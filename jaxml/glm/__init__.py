@@ -1,5 +1,9 @@
 """Generalised linear models: fit, predict, score; the four of a first course by name; least squares in closed form."""
 
+from jaxml.glm.comparison import AnalysisOfDeviance as AnalysisOfDeviance
+from jaxml.glm.comparison import analysis_of_deviance as analysis_of_deviance
+from jaxml.glm.comparison import likelihood_ratio_test as likelihood_ratio_test
+from jaxml.glm.comparison import score_test as score_test
 from jaxml.glm.diagnostics import cooks_distance as cooks_distance
 from jaxml.glm.diagnostics import dfbetas as dfbetas
 from jaxml.glm.diagnostics import leverage as leverage
@@ -9,6 +13,8 @@ from jaxml.glm.goodness import GoodnessOfFit as GoodnessOfFit
 from jaxml.glm.goodness import effective_parameters as effective_parameters
 from jaxml.glm.goodness import goodness_of_fit as goodness_of_fit
 from jaxml.glm.goodness import log_likelihood as log_likelihood
+from jaxml.glm.inference import CoefficientTests as CoefficientTests
+from jaxml.glm.inference import HypothesisTest as HypothesisTest
 from jaxml.glm.inference import Inference as Inference
 from jaxml.glm.inference import coefficient_tests as coefficient_tests
 from jaxml.glm.inference import confidence_intervals as confidence_intervals
@@ -30,3 +36,6 @@ from jaxml.glm.result import Fit as Fit
 from jaxml.glm.summary import Summary as Summary
 from jaxml.glm.summary import condition_number as condition_number
 from jaxml.glm.summary import summary as summary
+from jaxml.glm.uncertainty import Prediction as Prediction
+from jaxml.glm.uncertainty import predict_with_errors as predict_with_errors
+from jaxml.glm.uncertainty import sample_predictive as sample_predictive

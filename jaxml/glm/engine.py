@@ -326,8 +326,7 @@ def _likelihood(
     safe, eta = dispersion.fitted_natural(family, link, rows, params)
     phi = None
     if estimated:
-        size = 1 if family.natural_size is None else family.natural_size - 1
-        phi = dispersion.pearson_dispersion(family, safe, eta, n * size, rank.rank * size)
+        phi = dispersion.pearson_dispersion(family, safe, eta, n * family.free_size, rank.rank * family.free_size)
     elif not isinstance(family.dispersion, int):
         phi = jnp.asarray(family.dispersion)
     if hull or weight_kind == "sampling":

@@ -16,7 +16,6 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxml.families import functions
-from jaxml.families.base import Family
 from jaxml.glm import dispersion as scale
 from jaxml.glm.fit import fit_rows
 from jaxml.glm.inference import Inference
@@ -125,7 +124,7 @@ def goodness_of_fit(inference: Inference, *, null: str | None = None) -> Goodnes
     likelihood = not fit.quasi and fit.weight_kind != "sampling"
     measures = _measures(fit, inference.rows, fit.params, likelihood=likelihood)
     nothing = _measures(fit, bare, params, likelihood=likelihood)
-    size = _outputs(fit.family)
+    size = fit.family.free_size
     parameters = effective_parameters(inference) + bool(fit.family.estimates_dispersion)
     return GoodnessOfFit(
         fit.observations,
@@ -204,20 +203,16 @@ def effective_parameters(inference: Inference) -> Array:
     fit, rows = inference.fit, inference.rows
     ridge = ravel_pytree(fit.l2)[0] * jnp.sum(rows.mass * fit.family.trials(rows.safe().y))
     idle = jnp.sum(ridge * jnp.sum(jnp.square(inference.root), axis=1))
-    return fit.rank * _outputs(fit.family) - idle
-
-
-def _outputs(family: Family) -> int:
-    """Free numbers in eta."""
-    return 1 if family.natural_size is None else family.natural_size - family.redundant
+    return fit.rank * fit.family.free_size - idle
 
 
 def _null_params(fit: Fit, bare: Rows, null: str) -> Linear:
     weight = fit.params.weight[:0]
     if null == "offset":
         return Linear(weight)
-    how = {"intercept": True, "link": fit.link, "solver": None, "check": False, "weight_kind": fit.weight_kind}
-    return fit_rows(fit.family, bare, l2=0.0, **how, full_rank=True).params
+    return fit_rows(
+        fit.family, bare, l2=0.0, intercept=True, link=fit.link, solver=None, check=False, weight_kind=fit.weight_kind
+    ).params
 
 
 @partial(jax.jit, static_argnames="likelihood")

@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 from jaxml.checks import read_rows, refuse_bad_values
 from jaxml.dtypes import to_compute
 from jaxml.glm import dispersion
-from jaxml.glm.objective import GLMObjective, curvatures, flat_directions, penalty_table, value_and_slope
+from jaxml.glm.objective import GLMObjective, by_output, curvatures, flat_directions, penalty_table, value_and_slope
 from jaxml.glm.rank import design_rank, surely_full_rank
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail, f_tail, two_sided, two_sided_quantile
@@ -52,8 +52,9 @@ class Inference:
 
     Attributes:
         params: Linear, those of the fit, or log odds after :func:`jaxml.glm.contrast`.
-        covariance: (p, p) of the params, weight by rows and then the bias, as ``ravel_pytree`` has them; NaN where not estimable.
-        estimable: Linear of bool, which coefficients the design determines.
+        covariance: (p, p) of the params, weight by rows and then the bias, as ``ravel_pytree`` has them; of the part that the design
+            determines.
+        null: (p, p), whose columns span the directions of the params that change nothing (zeros where the design has full rank).
         dispersion: () that the covariance by the model is multiplied with; 1 for a family without one.
         freedom: () degrees of freedom of the residuals, n - rank; inf where no dispersion is estimated, so that t is z and F a
             chi-square.
@@ -68,7 +69,7 @@ class Inference:
 
     params: Linear
     covariance: Array
-    estimable: Linear
+    null: Array
     dispersion: Array
     freedom: Array
     penalized: Array
@@ -78,6 +79,16 @@ class Inference:
     fit: Fit
     kind: str = static_field()
     information: str = static_field()
+
+    @property
+    def estimable(self) -> Linear:
+        """Linear of bool, which coefficients the design determines."""
+        return _unravel(self)(~jnp.any(self.null != 0, axis=1))
+
+    def combination(self, L: Array) -> tuple[Array, Array]:
+        """The covariance L V L' of linear combinations (m, p), and which of them the design determines."""
+        lost = jnp.abs(matmul(L, self.null)) > jnp.sqrt(jnp.finfo(L.dtype).eps) * matmul(jnp.abs(L), jnp.abs(self.null))
+        return matmul(matmul(L, self.covariance), L.T), ~jnp.any(lost, axis=1)
 
 
 class CoefficientTests(NamedTuple):
@@ -151,7 +162,7 @@ def infer(
     if check:
         refuse_bad_values(family, rows, "hull" if fit.quasi else "support")
     codes = None if kind != "cluster" else _codes(clusters, rows.n)
-    inference, distance = _infer(fit, rows, codes, kind=kind, information=information, block=block_rows(rows.X))
+    inference, distance, _ = compute(fit, rows, codes, kind=kind, information=information, block=block_rows(rows.X))
     if check and not isinstance(distance, jax.core.Tracer):
         _refuse_other_data(inference, distance)
     return inference
@@ -173,7 +184,8 @@ def standard_errors(inference: Inference) -> Linear:
         >>> print(f"{glm.standard_errors(glm.infer(glm.fit(families.Normal(), X, y), X, y)).weight[0]:.3f}")
         0.424
     """
-    return _unravel(inference)(jnp.sqrt(jnp.diagonal(inference.covariance)))
+    errors = _unravel(inference)(jnp.sqrt(jnp.diagonal(inference.covariance)))
+    return jax.tree.map(lambda s, known: jnp.where(known, s, jnp.nan), errors, inference.estimable)
 
 
 def coefficient_tests(inference: Inference) -> CoefficientTests:
@@ -266,17 +278,14 @@ def wald_test(inference: Inference, hypothesis: Any, value: Any = 0.0) -> Hypoth
     value = jnp.asarray(value, V.dtype)
     if value.shape not in ((), L.shape[:1]):
         raise ValueError(f"value has shape {value.shape}, expected () or {L.shape[:1]} to match the hypothesis")
-    # What no row of L touches may be NaN and must not enter.
-    asked = jnp.any(L != 0, axis=0)
-    V = jnp.where(asked[:, None] & asked, V, 0)
     away = matmul(L, theta) - value
-    middle = matmul(matmul(L, V), L.T)
+    middle, known = inference.combination(L)
     scale = jnp.where(jnp.diagonal(middle) > 0, lax.rsqrt(jnp.diagonal(middle)), 0)
     values, vectors = jnp.linalg.eigh(middle * scale[:, None] * scale)
     kept = values > len(values) * jnp.finfo(V.dtype).eps * jnp.max(values) * 10
     parts = vectors.T @ (scale * away)
     statistic = jnp.sum(jnp.where(kept, jnp.square(parts) / jnp.where(kept, values, 1), 0))
-    statistic = jnp.where(jnp.all(jnp.isfinite(middle)), statistic, jnp.nan)
+    statistic = jnp.where(jnp.all(known) & jnp.all(jnp.isfinite(middle)), statistic, jnp.nan)
     constraints = jnp.sum(kept)
     return hypothesis_test(statistic, constraints, inference.freedom)
 
@@ -295,11 +304,12 @@ def contrast_inference(inference: Inference, reference: int, params: Linear) -> 
     turn = (
         jnp.eye(k, dtype=inference.covariance.dtype).at[:, reference].add(-1)
     )  # b_k - b_reference, in rows of classes
-    p = len(inference.covariance) // k
-    V = jnp.einsum("ac,icjd,bd->iajb", turn, inference.covariance.reshape(p, k, p, k), turn, precision="highest")
-    V = V.reshape(p * k, p * k)
-    of_reference = jnp.arange(p * k) % k == reference
-    return replace(inference, params=params, covariance=jnp.where(of_reference[:, None] | of_reference, 0, V))
+    turn = jnp.kron(jnp.eye(len(inference.covariance) // k, dtype=turn.dtype), turn)
+    of_reference = (jnp.arange(len(turn)) % k == reference)[:, None]
+    V = jnp.where(of_reference | of_reference.T, 0, matmul(matmul(turn, inference.covariance), turn.T))
+    return replace(
+        inference, params=params, covariance=V, null=jnp.where(of_reference, 0, matmul(turn, inference.null))
+    )
 
 
 # -- the door --------------------------------------------------------------------------------------------------------
@@ -405,9 +415,10 @@ def _objective(fit: Fit, rows: Rows, center: Array, flat: Array | None, block: i
 
 
 @partial(jax.jit, static_argnames=("kind", "information", "block"))
-def _infer(
+def compute(
     fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information: str, block: int | None
-) -> tuple[Inference, Array]:
+) -> tuple[Inference, Array, Array]:
+    """The inference, the distance of the params from the optimum of these rows in standard errors, and the rank of the design."""
     intercept = fit.params.bias is not None
     penalized = jnp.any(ravel_pytree(fit.l2)[0] > 0)
     w = rows.mass
@@ -427,21 +438,18 @@ def _infer(
 
     estimated = fit.family.estimates_dispersion or fit.quasi
     phi = jnp.ones((), root.dtype) if fit.dispersion is None else jnp.asarray(fit.dispersion, root.dtype)
-    size = 1 if fit.family.natural_size is None else fit.family.natural_size - fit.family.redundant
-    freedom = (fit.observations - fit.rank) * size if estimated else jnp.asarray(jnp.inf, root.dtype)
+    freedom = (fit.observations - fit.rank) * fit.family.free_size if estimated else jnp.asarray(jnp.inf, root.dtype)
     if kind == "model":
         V = phi * matmul(root, root.T)
     else:
         V = _sandwich(fit, rows, center, root, codes, kind)
     back = _to_user(fit.params, center)
     V = matmul(matmul(back, V), back.T)
-    estimable = _estimable(fit, rank.null, rows, center)
-    keep = ravel_pytree(estimable)[0] > 0
-    V = jnp.where(keep[:, None] & keep, V, jnp.nan)
+    null = jnp.zeros_like(V) if rank.null is None else _null(fit.params, rank.null, rows, center)
     done = Inference(
         fit.params,
         V,
-        jax.tree.map(lambda e: e > 0, estimable),
+        null,
         phi,
         freedom.astype(root.dtype),
         penalized,
@@ -452,7 +460,7 @@ def _infer(
         kind,
         information,
     )
-    return done, distance / jnp.sqrt(jnp.where(phi > 0, phi, 1))
+    return done, distance / jnp.sqrt(jnp.where(phi > 0, phi, 1)), rank.rank
 
 
 def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) -> Array:
@@ -479,31 +487,28 @@ def _to_user(params: Linear, center: Array) -> Array:
     return jax.jacfwd(move)(flat)
 
 
-def _estimable(fit: Fit, null: Array | None, rows: Rows, center: Array) -> Linear:
-    """1 for coefficients on which the null space of the design has no say, 0 for the others, in the shape of the params."""
-    if null is None:
-        return jax.tree.map(jnp.ones_like, fit.params)
-    d = len(fit.params.weight)
-    eps = jnp.sqrt(jnp.finfo(null.dtype).eps)
-    on = rows.on[:, None]
-    length = jnp.sqrt(jnp.sum(jnp.square(jnp.where(on, rows.X - center, 0)), axis=0))
-    length = jnp.where(length > 0, length, 1)
+def _null(params: Linear, null: Array, rows: Rows, center: Array) -> Array:
+    """The null space of the design in the user's coordinates, rows that are rounding alone set to 0; (p, p)."""
+    d, eps = len(params.weight), jnp.sqrt(jnp.finfo(null.dtype).eps)
+    x = jnp.where(rows.on[:, None], rows.X - center, 0)
+    length = jnp.linalg.norm(x, axis=0)
     part = null[:, :d]  # (k, d, q)
-    say = jnp.linalg.norm(part, axis=2) * length
-    weight = say <= eps * jnp.max(say, axis=1, keepdims=True, initial=0)
-    cast = lambda a, like: jnp.where(a, 1.0, 0.0).astype(like.dtype).reshape(like.shape)
-    if fit.params.bias is None:
-        return Linear(cast(weight.T, fit.params.weight))
-    terms = center[:, None] * part
-    bias = jnp.all(jnp.abs(jnp.sum(terms, axis=1)) <= eps * jnp.sum(jnp.abs(terms), axis=1), axis=1)
-    return Linear(cast(weight.T, fit.params.weight), cast(bias, fit.params.bias))
+    say = jnp.linalg.norm(part, axis=2) * jnp.where(length > 0, length, 1)
+    some = say > eps * jnp.max(say, axis=1, keepdims=True, initial=0)
+    weight = jnp.where(some[:, :, None], part, 0)
+    if params.bias is None:
+        return by_output(weight)
+    terms = center[:, None] * weight
+    bias = -jnp.sum(terms, axis=1, keepdims=True)
+    bias = jnp.where(jnp.abs(bias) > eps * jnp.sum(jnp.abs(terms), axis=1, keepdims=True), bias, 0)
+    return by_output(jnp.concatenate([weight, bias], axis=1))
 
 
 def _sandwich(fit: Fit, rows: Rows, center: Array, root: Array, codes: Array | None, kind: str) -> Array:
     row = _pieces(fit, rows, center)
     n, k = (
         fit.observations,
-        fit.rank * (1 if fit.family.natural_size is None else fit.family.natural_size - fit.family.redundant),
+        fit.rank * fit.family.free_size,
     )
     u = row.score
     if kind in ("HC2", "HC3"):

@@ -186,15 +186,19 @@ def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | N
         family: Categorical and Multinomial have redundant parameters.
     """
     table, dtype = penalty_table(family, l2), l2.weight.dtype
-    q, k = table.shape
-    flat = None
-    if null is not None:
-        flat = jnp.einsum("bij,bc->ibjc", null, jnp.eye(k, dtype=dtype)).reshape(q * k, q * k)
+    k = table.shape[1]
+    flat = None if null is None else by_output(null)
     if not family.redundant:
         return flat
     alike = jnp.max(table, axis=1) == jnp.min(table, axis=1)
     gauge = jnp.kron(jnp.diag(alike.astype(dtype)), jnp.full((k, k), 1 / k, dtype))
     return gauge if flat is None else flat + gauge - matmul(flat, gauge)
+
+
+def by_output(null: Array) -> Array:
+    """A projector for each of k outputs, (k, q, q), as one of (q k, q k) in the order of ravel(Linear)."""
+    k, q, _ = null.shape
+    return jnp.einsum("bij,bc->ibjc", null, jnp.eye(k, dtype=null.dtype)).reshape(q * k, q * k)
 
 
 def penalty_table(family: Family, l2: Linear) -> Array:

@@ -1,0 +1,194 @@
+r"""How sure a fit is of its predictions.
+
+    linear predictor   z +- t se(z),      se(z)^2 = [x, 1] V [x, 1]'
+    mean               the ends of that interval through the inverse link, or by the delta method mu +- t |dmu/dz| se(z)
+    a new y            quantiles of draws: coefficients from N(theta, V), then y from the family
+
+Source: McCullagh & Nelder (1989), section 2.5; Davison & Hinkley (1997), section 7.2.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from jaxml.families import functions
+from jaxml.glm.inference import Inference
+from jaxml.glm.tails import two_sided_quantile
+from jaxml.linalg import matmul
+from jaxml.links import natural_parameter
+from jaxml.prediction import natural_from, read_features, read_trials
+from jaxml.predictors import linear
+from jaxml.predictors.design import Design
+
+SCALES = ("mean", "linear")
+METHODS = ("link", "delta")
+
+
+class Prediction(NamedTuple):
+    """Predictions of n rows with standard errors and the ends of confidence intervals; (n,), or (n, k) for several outputs."""
+
+    value: Array
+    error: Array
+    low: Array
+    high: Array
+
+
+def predict_with_errors(
+    inference: Inference,
+    X: Any,
+    *,
+    offset: Any = None,
+    trials: Any = None,
+    scale: str = "mean",
+    level: Any = 0.95,
+    method: str | None = None,
+) -> Prediction:
+    """Predictions with standard errors and confidence intervals: of the mean, or of the linear predictor.
+
+    Args:
+        inference: from :func:`jaxml.glm.infer`.
+        X: (m, d).
+        offset: of the shape of the linear predictor; required if the fit had one.
+        trials: () or (m,), for Binomial and Multinomial, whose expected counts it scales.
+        scale: 'mean', E[Y | x] (probabilities of the classes), or 'linear', X w + b + offset.
+        level: of the intervals.
+        method: of the interval of a mean: 'link', the ends of the interval of z through the inverse link, which stays inside the range
+            of the mean, or 'delta', symmetric. None: 'link' where a mean has one linear predictor, else 'delta'.
+
+    Returns:
+        :class:`Prediction`; NaN where the design of the fit does not determine a prediction.
+
+    Raises:
+        ValueError, TypeError, OverflowError: as :func:`jaxml.glm.predict`, and unknown options.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
+        >>> inference = glm.infer(glm.fit(families.Poisson(), X, y), X, y)
+        >>> print(*(f"{float(v[0]):.2f}" for v in glm.predict_with_errors(inference, jnp.array([[4.0]]))))
+        19.64 9.80 7.38 52.23
+
+    Source: McCullagh & Nelder (1989), section 2.5.
+    """
+    fit = inference.fit
+    if scale not in SCALES:
+        raise ValueError(f"scale={scale!r} is not known; use one of {SCALES}")
+    one = fit.family.natural_size is None
+    method = ("link" if one else "delta") if method is None else method
+    if method not in METHODS or (method == "link" and not one):
+        raise ValueError(f"method={method!r}: use 'delta', or 'link' where a mean has one linear predictor")
+    if scale == "linear" and trials is not None:
+        raise ValueError("trials scale counts; scale='linear' has no use for them")
+    weight = fit.params.weight
+    X = read_features(X, len(weight), weight.dtype)
+    eta = natural_from(fit, linear(fit.params, X), offset)  # reads and checks the offset
+    if scale == "mean":
+        trials = read_trials(fit.family, trials, eta)
+    offset = None if offset is None else jnp.asarray(offset, weight.dtype)
+    return _predict(inference, X, offset, trials, jnp.asarray(level, weight.dtype), scale=scale, method=method)
+
+
+def sample_predictive(
+    inference: Inference, X: Any, key: Array, draws: int = 1000, *, offset: Any = None, trials: Any = None
+) -> Any:
+    """Draws of new y at each row: coefficients from N(theta, V), then y from the family at its dispersion.
+
+    Quantiles of the draws are the ends of a prediction interval, which covers what a new observation does, not only its mean:
+    ``jnp.quantile(glm.sample_predictive(inference, X, key), jnp.array([0.025, 0.975]), axis=0)``.
+
+    Args:
+        inference: from :func:`jaxml.glm.infer`.
+        X: (m, d).
+        key: a random key.
+        draws: how many.
+        offset, trials: as for :func:`jaxml.glm.predict`.
+
+    Returns:
+        (draws, m), or (draws, m, k) where y is a vector.
+
+    Raises:
+        ValueError: for a quasi-likelihood fit, which has no law to draw from; else as :func:`jaxml.glm.predict`.
+        NotImplementedError: a family without a sampler.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
+        >>> inference = glm.infer(glm.fit(families.Poisson(), X, y), X, y)
+        >>> glm.sample_predictive(inference, X, jax.random.key(0), 500).shape
+        (500, 4)
+
+    Source: Davison & Hinkley (1997), section 7.2.4.
+    """
+    fit = inference.fit
+    if fit.quasi:
+        raise ValueError("a quasi-likelihood fit (check='hull') has no law of y to draw from")
+    weight = fit.params.weight
+    X = read_features(X, len(weight), weight.dtype)
+    eta = natural_from(fit, linear(fit.params, X), offset)
+    trials = read_trials(fit.family, trials, eta)
+    family = fit.family.with_dispersion(inference.dispersion) if fit.family.estimates_dispersion else fit.family
+    of_theta, of_y = jax.random.split(key)
+    theta, unravel = ravel_pytree(inference.params)
+    values, vectors = jnp.linalg.eigh(inference.covariance)
+    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
+    many = theta + jax.random.normal(of_theta, (draws, len(theta)), theta.dtype) @ root.T
+    z = jax.vmap(lambda theta: linear(unravel(theta), X))(many)
+    z = z if offset is None else z + jnp.asarray(offset, z.dtype)
+    eta = natural_parameter(family, fit.link, z)
+    return functions.sample(
+        family, eta, of_y, trials=None if trials is None else jnp.broadcast_to(trials, (draws, len(X)))
+    )
+
+
+# -- the numbers -----------------------------------------------------------------------------------------------------
+@partial(jax.jit, static_argnames=("scale", "method"))
+def _predict(
+    inference: Inference, X: Array, offset: Array | None, trials: Any, level: Array, *, scale: str, method: str
+) -> Prediction:
+    fit = inference.fit
+    t = two_sided_quantile(level, inference.freedom)
+    z = linear(inference.params, X)
+    z = z if offset is None else z + offset
+    covariance = _of_linear(inference, X)  # (m,) or (m, k, k)
+
+    def mean(z: Array, m: Any) -> Array:
+        return functions.expected_value(fit.family, natural_parameter(fit.family, fit.link, z), trials=m)
+
+    if scale == "linear":
+        variance = covariance if z.ndim == 1 else jnp.diagonal(covariance, axis1=1, axis2=2)
+        error = jnp.sqrt(variance)
+        return Prediction(z, error, z - t * error, z + t * error)
+    value = mean(z, trials)
+    if z.ndim == 1:
+        slope = jax.jvp(lambda z: mean(z, trials), (z,), (jnp.ones_like(z),))[1]
+        error = jnp.abs(slope) * jnp.sqrt(covariance)
+        if method == "link":
+            half = t * jnp.sqrt(covariance)
+            ends = mean(z - half, trials), mean(z + half, trials)
+            return Prediction(value, error, jnp.minimum(*ends), jnp.maximum(*ends))
+    else:
+        if trials is None:
+            J = jax.vmap(jax.jacfwd(lambda z: mean(z, None)))(z)
+        else:
+            J = jax.vmap(jax.jacfwd(mean))(z, trials)
+        error = jnp.sqrt(jnp.einsum("m...i,mij,m...j->m...", J, covariance, J, precision="highest"))
+    return Prediction(value, error, value - t * error, value + t * error)
+
+
+def _of_linear(inference: Inference, X: Array) -> Array:
+    """The covariance of the linear predictors of each row, (m,) or (m, k, k); NaN where the design does not determine them."""
+    params = inference.params
+    a = Design(X, params.bias is not None).dense()
+    k = 1 if params.weight.ndim == 1 else params.weight.shape[1]
+    q, eps = a.shape[1], jnp.sqrt(jnp.finfo(a.dtype).eps)
+    value = jnp.einsum("na,aibj,nb->nij", a, inference.covariance.reshape(q, k, q, k), a, precision="highest")
+    null = inference.null.reshape(q, -1)
+    lost = jnp.any(jnp.abs(matmul(a, null)) > eps * matmul(jnp.abs(a), jnp.abs(null)), axis=1)
+    value = jnp.where(lost[:, None, None], jnp.nan, value)
+    return value[:, 0, 0] if params.weight.ndim == 1 else value
