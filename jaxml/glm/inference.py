@@ -207,9 +207,7 @@ def coefficient_tests(inference: Inference) -> CoefficientTests:
 
     Source: Wald (1943).
     """
-    statistic = jax.tree.map(jnp.divide, inference.params, standard_errors(inference))
-    p = jax.tree.map(lambda t: two_sided(t, inference.freedom), statistic)
-    return CoefficientTests(statistic, jax.tree.map(lambda p: jnp.where(inference.penalized, jnp.nan, p), p))
+    return _coefficient_tests(inference)
 
 
 def confidence_intervals(inference: Inference, *, level: Any = 0.95) -> tuple[Linear, Linear]:
@@ -278,16 +276,7 @@ def wald_test(inference: Inference, hypothesis: Any, value: Any = 0.0) -> Hypoth
     value = jnp.asarray(value, V.dtype)
     if value.shape not in ((), L.shape[:1]):
         raise ValueError(f"value has shape {value.shape}, expected () or {L.shape[:1]} to match the hypothesis")
-    away = matmul(L, theta) - value
-    middle, known = inference.combination(L)
-    scale = jnp.where(jnp.diagonal(middle) > 0, lax.rsqrt(jnp.diagonal(middle)), 0)
-    values, vectors = jnp.linalg.eigh(middle * scale[:, None] * scale)
-    kept = values > len(values) * jnp.finfo(V.dtype).eps * jnp.max(values) * 10
-    parts = vectors.T @ (scale * away)
-    statistic = jnp.sum(jnp.where(kept, jnp.square(parts) / jnp.where(kept, values, 1), 0))
-    statistic = jnp.where(jnp.all(known) & jnp.all(jnp.isfinite(middle)), statistic, jnp.nan)
-    constraints = jnp.sum(kept)
-    return hypothesis_test(statistic, constraints, inference.freedom)
+    return _wald(inference, L, value)
 
 
 def hypothesis_test(chi_square: Array, constraints: Array, freedom: Array) -> HypothesisTest:
@@ -376,6 +365,28 @@ def _refuse_other_data(inference: Inference, distance: Array) -> None:
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------
+@jax.jit
+def _coefficient_tests(inference: Inference) -> CoefficientTests:
+    statistic = jax.tree.map(jnp.divide, inference.params, standard_errors(inference))
+    p = jax.tree.map(lambda t: two_sided(t, inference.freedom), statistic)
+    return CoefficientTests(statistic, jax.tree.map(lambda p: jnp.where(inference.penalized, jnp.nan, p), p))
+
+
+@jax.jit
+def _wald(inference: Inference, L: Array, value: Array) -> HypothesisTest:
+    V = inference.covariance
+    away = matmul(L, ravel_pytree(inference.params)[0]) - value
+    middle, known = inference.combination(L)
+    scale = jnp.where(jnp.diagonal(middle) > 0, lax.rsqrt(jnp.diagonal(middle)), 0)
+    values, vectors = jnp.linalg.eigh(middle * scale[:, None] * scale)
+    kept = values > len(values) * jnp.finfo(V.dtype).eps * jnp.max(values) * 10
+    parts = vectors.T @ (scale * away)
+    statistic = jnp.sum(jnp.where(kept, jnp.square(parts) / jnp.where(kept, values, 1), 0))
+    statistic = jnp.where(jnp.all(known) & jnp.all(jnp.isfinite(middle)), statistic, jnp.nan)
+    constraints = jnp.sum(kept)
+    return hypothesis_test(statistic, constraints, inference.freedom)
+
+
 def observations(inference: Inference) -> Array:
     """n for degrees of freedom: the sum of frequency weights, or the number of rows of positive weight."""
     return dispersion.observations(inference.rows, inference.fit.weight_kind)

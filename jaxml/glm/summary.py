@@ -217,19 +217,7 @@ def condition_number(inference: Inference) -> Array:
 
     Source: Belsley, Kuh & Welsch (1980), chapter 3.
     """
-    rows = inference.rows
-    x = pieces(inference).design.x
-    if not x.shape[1]:
-        return jnp.ones((), x.dtype)
-    if inference.fit.params.bias is not None:
-        count = jnp.maximum(jnp.sum(rows.on), 1)
-        x = x - jnp.sum(jnp.where(rows.on[:, None], x, 0), axis=0) / count
-    x = jnp.where(rows.on[:, None], x, 0)
-    length = jnp.linalg.norm(x, axis=0)
-    values = jnp.linalg.svd(jnp.linalg.qr(x / jnp.where(length > 0, length, 1), mode="r"), compute_uv=False)
-    least = values[-1] if x.shape[0] >= x.shape[1] else jnp.zeros((), x.dtype)
-    noise = max(x.shape) * jnp.finfo(x.dtype).eps * values[0]
-    return jnp.where(least > noise, values[0] / jnp.where(least > noise, least, 1), jnp.inf)
+    return _condition_number(inference)
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
@@ -271,3 +259,20 @@ def _number(value: Any) -> str:
 
 def _p_value(p: float) -> str:
     return "<0.001" if p < 1e-3 else f"{p:.3f}"
+
+
+@jax.jit
+def _condition_number(inference: Inference) -> Array:
+    rows = inference.rows
+    x = pieces(inference).design.x
+    if not x.shape[1]:
+        return jnp.ones((), x.dtype)
+    if inference.fit.params.bias is not None:
+        count = jnp.maximum(jnp.sum(rows.on), 1)
+        x = x - jnp.sum(jnp.where(rows.on[:, None], x, 0), axis=0) / count
+    x = jnp.where(rows.on[:, None], x, 0)
+    length = jnp.linalg.norm(x, axis=0)
+    values = jnp.linalg.svd(jnp.linalg.qr(x / jnp.where(length > 0, length, 1), mode="r"), compute_uv=False)
+    least = values[-1] if x.shape[0] >= x.shape[1] else jnp.zeros((), x.dtype)
+    noise = max(x.shape) * jnp.finfo(x.dtype).eps * values[0]
+    return jnp.where(least > noise, values[0] / jnp.where(least > noise, least, 1), jnp.inf)
