@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxml import families, glm
+from jaxml.predictors import Linear
 from marks import mostly_slow
 from registry_glm import USED, base_fit, data, default_dtype, fit, flat, over, standard_errors
 from tolerances import tolerance
@@ -187,6 +188,43 @@ def test_draws_of_new_observations_spread_as_the_law_and_the_coefficients_do():
     np.testing.assert_allclose(draws.mean(0), prediction.value, atol=0.05)
 
 
+def test_the_evidence_of_a_normal_model_is_the_law_of_y():
+    y = (X @ [1.0, -1, 0.5] + RNG.normal(size=40)).astype(DTYPE)
+    a, v, n = np.column_stack([X, np.ones(40)]).astype(float), 1.5, 40
+    penalty = np.array([0.1, 0.1, 0.1, 0.05])
+    spread = v * np.eye(n) + a @ np.diag(v / (n * penalty)) @ a.T
+    fit = glm.fit(families.Normal(variance=v), X, y, l2=Linear(0.1, 0.05))
+    expected = -(y @ np.linalg.solve(spread, y) + np.linalg.slogdet(spread)[1] + n * np.log(2 * np.pi)) / 2
+    np.testing.assert_allclose(
+        glm.log_evidence(glm.infer(fit, X, y)), expected, rtol=1e-4 if DTYPE == "float32" else 1e-10
+    )
+
+
+def test_the_evidence_of_two_classes_is_that_of_logistic_regression_and_a_constant():
+    y = (Y > 2).astype(int)
+    evidence = lambda family, l2: float(glm.log_evidence(glm.infer(glm.fit(family, X, y, l2=l2), X, y)))
+    gaps = [evidence(families.Categorical(2), 2 * l2) - evidence(families.Bernoulli(), l2) for l2 in (0.01, 0.1)]
+    np.testing.assert_allclose(gaps, -np.log(2) / 2, rtol=1e-3 if DTYPE == "float32" else 1e-7)
+
+
+def test_draws_of_the_posterior():
+    inference = glm.infer(glm.fit(families.Poisson(), X, Y, l2=0.1), X, Y)
+    draws = glm.sample_posterior(inference, jax.random.key(1), 40_000)
+    both = np.column_stack([draws.weight, draws.bias])
+    np.testing.assert_allclose(both.mean(0), flat(inference.params), atol=0.01)
+    np.testing.assert_allclose(np.cov(both.T), inference.covariance, atol=2e-3)
+
+
+def test_no_evidence_without_a_proper_posterior():
+    for l2, columns, match in (
+        (0.0, X, "no proper prior"),
+        (Linear(np.array([0.1, 0, 0, 0]), 0.0), np.c_[X, X[:, 2]], "improper"),
+    ):
+        inference = glm.infer(glm.fit(families.Poisson(), columns, Y, l2=l2), columns, Y)
+        with pytest.raises(ValueError, match=match):
+            glm.log_evidence(inference)
+
+
 # -- the table -------------------------------------------------------------------------------------------------------
 def test_the_summary_in_its_forms():
     inference = glm.infer(glm.fit(families.Poisson(), X, Y), X, Y)
@@ -227,6 +265,12 @@ def test_bad_input(change, match):
     arguments = {"X": X, "y": Y} | change
     with pytest.raises(ValueError, match=match):
         glm.infer(fit, **arguments)
+
+
+def test_a_batch_of_fits_is_refused():
+    fits = jax.vmap(lambda w: glm.fit(families.Poisson(), X, Y, weights=w, check=False))(jnp.ones((2, 40), DTYPE))
+    with pytest.raises(ValueError, match=r"batch of \(2,\); use jax.vmap"):
+        glm.infer(fits, X, Y)
 
 
 def test_models_that_cannot_be_compared():

@@ -263,6 +263,40 @@ def test_predictions_with_errors(row):
     digits(z.high, np.asarray(z.value) + half)
 
 
+@pytest.mark.parametrize("dummies", [(), (2,)])
+@pytest.mark.parametrize(("at", "ours"), [("overall", "average"), ("mean", "mean")])
+def test_marginal_effects(at, ours, dummies):
+    X, y = spector()
+    for link, model in ((None, sm.Logit), ("probit", sm.Probit)):
+        expected = model(y, sm.add_constant(X, prepend=False)).fit(disp=0, method="newton", tol=1e-14, maxiter=100)
+        expected = expected.get_margeff(at=at, dummy=bool(dummies))
+        fit = glm.fit(families.Bernoulli(), X, y, link=link)
+        got = glm.marginal_effects(glm.infer(fit, X, y, information="observed"), at=ours, dummies=dummies)
+        assert_agree(got.value, expected.margeff, "oracle")
+        assert_agree(got.error, expected.margeff_se, "oracle")
+        digits(got.p_value, expected.pvalues)
+        digits(np.column_stack([got.low, got.high]), expected.conf_int())
+
+
+def test_marginal_effects_of_classes_and_of_trials():
+    data = sm.datasets.anes96.load_pandas()
+    X, y = columns(data.exog), np.asarray(data.endog, int)
+    expected = sm.MNLogit(y, sm.add_constant(X, prepend=False)).fit(method="newton", tol=1e-14, maxiter=100, disp=False)
+    expected = expected.get_margeff()
+    got = glm.marginal_effects(glm.infer(glm.fit(families.Categorical(7), X, y), X, y))
+    digits(got.value, expected.margeff)
+    digits(got.error, expected.margeff_se)
+    # Rows of one trial are Bernoulli; an effect at a point is a difference quotient of the mean.
+    X, y = spector()
+    pair = y, np.ones_like(y)
+    one, many = (glm.infer(glm.fit(f, X, v), X, v) for f, v in ((families.Bernoulli(), y), (families.Binomial(), pair)))
+    point, h = X.mean(0), 1e-5
+    effect = glm.marginal_effects(many, at=point)
+    digits(effect.value, glm.marginal_effects(one, at="mean").value)
+    step = [glm.predict(one.fit, (point + s * h * np.eye(3)[0])[None])[0] for s in (-1, 1)]
+    np.testing.assert_allclose(effect.value[0], (step[1] - step[0]) / (2 * h), rtol=1e-6)
+
+
 # -- reference distributions -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("freedom", [1.0, 2.0, 5.5, 30.0, 1e4, np.inf])
 def test_tails_and_quantiles(freedom):

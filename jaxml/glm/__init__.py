@@ -8,6 +8,8 @@ from jaxml.glm.diagnostics import cooks_distance as cooks_distance
 from jaxml.glm.diagnostics import dfbetas as dfbetas
 from jaxml.glm.diagnostics import leverage as leverage
 from jaxml.glm.diagnostics import residuals as residuals
+from jaxml.glm.effects import MarginalEffects as MarginalEffects
+from jaxml.glm.effects import marginal_effects as marginal_effects
 from jaxml.glm.fit import fit as fit
 from jaxml.glm.goodness import GoodnessOfFit as GoodnessOfFit
 from jaxml.glm.goodness import effective_parameters as effective_parameters
@@ -21,6 +23,8 @@ from jaxml.glm.inference import confidence_intervals as confidence_intervals
 from jaxml.glm.inference import infer as infer
 from jaxml.glm.inference import standard_errors as standard_errors
 from jaxml.glm.inference import wald_test as wald_test
+from jaxml.glm.laplace import log_evidence as log_evidence
+from jaxml.glm.laplace import sample_posterior as sample_posterior
 from jaxml.glm.named import least_squares as least_squares
 from jaxml.glm.named import linear_regression as linear_regression
 from jaxml.glm.named import logistic_regression as logistic_regression

@@ -149,6 +149,10 @@ def infer(
     Source: McCullagh & Nelder (1989), section 2.5.
     """
     family = fit.family
+    if jnp.ndim(fit.status):
+        raise ValueError(
+            f"infer takes one fit, this is a batch of {jnp.shape(fit.status)}; use jax.vmap(lambda fit: glm.infer(fit, X, y))"
+        )
     kind = _kind(fit, covariance, clusters)
     information = ("expected" if kind == "model" else "observed") if information is None else information
     if information not in INFORMATION:
@@ -251,7 +255,8 @@ def wald_test(inference: Inference, hypothesis: Any, value: Any = 0.0) -> Hypoth
         value: () or (m,).
 
     Returns:
-        :class:`HypothesisTest`; constraints is the rank of L, and NaN stands for a hypothesis that is not estimable.
+        :class:`HypothesisTest`; constraints is the rank of L. NaN stands for a hypothesis that is not estimable, and for the p-value
+        of a fit with a penalty.
 
     Raises:
         ValueError: shapes that do not match.
@@ -383,8 +388,8 @@ def _wald(inference: Inference, L: Array, value: Array) -> HypothesisTest:
     parts = vectors.T @ (scale * away)
     statistic = jnp.sum(jnp.where(kept, jnp.square(parts) / jnp.where(kept, values, 1), 0))
     statistic = jnp.where(jnp.all(known) & jnp.all(jnp.isfinite(middle)), statistic, jnp.nan)
-    constraints = jnp.sum(kept)
-    return hypothesis_test(statistic, constraints, inference.freedom)
+    test = hypothesis_test(statistic, jnp.sum(kept), inference.freedom)
+    return test._replace(p_value=jnp.where(inference.penalized, jnp.nan, test.p_value))
 
 
 def observations(inference: Inference) -> Array:

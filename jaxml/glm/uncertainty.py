@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
 from jaxml.families import functions
 from jaxml.glm.inference import Inference
+from jaxml.glm.laplace import sample_posterior
 from jaxml.glm.tails import two_sided_quantile
 from jaxml.linalg import matmul
 from jaxml.links import natural_parameter
@@ -134,11 +134,7 @@ def sample_predictive(
     trials = read_trials(fit.family, trials, eta)
     family = fit.family.with_dispersion(inference.dispersion) if fit.family.estimates_dispersion else fit.family
     of_theta, of_y = jax.random.split(key)
-    theta, unravel = ravel_pytree(inference.params)
-    values, vectors = jnp.linalg.eigh(inference.covariance)
-    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
-    many = theta + jax.random.normal(of_theta, (draws, len(theta)), theta.dtype) @ root.T
-    z = jax.vmap(lambda theta: linear(unravel(theta), X))(many)
+    z = jax.vmap(lambda params: linear(params, X))(sample_posterior(inference, of_theta, draws))
     z = z if offset is None else z + jnp.asarray(offset, z.dtype)
     eta = natural_parameter(family, fit.link, z)
     return functions.sample(
