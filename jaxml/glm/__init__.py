@@ -4,6 +4,7 @@ from jaxml.glm.comparison import AnalysisOfDeviance as AnalysisOfDeviance
 from jaxml.glm.comparison import analysis_of_deviance as analysis_of_deviance
 from jaxml.glm.comparison import likelihood_ratio_test as likelihood_ratio_test
 from jaxml.glm.comparison import score_test as score_test
+from jaxml.glm.covariance import Inference as Inference
 from jaxml.glm.diagnostics import cooks_distance as cooks_distance
 from jaxml.glm.diagnostics import dfbetas as dfbetas
 from jaxml.glm.diagnostics import leverage as leverage
@@ -17,7 +18,6 @@ from jaxml.glm.goodness import goodness_of_fit as goodness_of_fit
 from jaxml.glm.goodness import log_likelihood as log_likelihood
 from jaxml.glm.inference import CoefficientTests as CoefficientTests
 from jaxml.glm.inference import HypothesisTest as HypothesisTest
-from jaxml.glm.inference import Inference as Inference
 from jaxml.glm.inference import coefficient_tests as coefficient_tests
 from jaxml.glm.inference import confidence_intervals as confidence_intervals
 from jaxml.glm.inference import infer as infer

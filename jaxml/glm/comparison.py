@@ -19,8 +19,9 @@ from jax import Array
 
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
+from jaxml.glm.covariance import Inference, compute
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
-from jaxml.glm.inference import HypothesisTest, Inference, compute, hypothesis_test
+from jaxml.glm.inference import HypothesisTest, hypothesis_test
 from jaxml.predictors import Linear
 from jaxml.rows import block_rows
 

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxml.families import functions
 from jaxml.families.base import Family
-from jaxml.glm.inference import Inference, hat_factors, pieces
+from jaxml.glm.covariance import Inference, hat_factors, pieces
 from jaxml.links import natural_parameter
 from jaxml.predictors import Linear
 from jaxml.rows import column

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families import functions
-from jaxml.glm.inference import Inference
+from jaxml.glm.covariance import Inference
 from jaxml.glm.tails import two_sided, two_sided_quantile
 from jaxml.linalg import matmul
 from jaxml.links import natural_parameter

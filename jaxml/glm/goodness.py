@@ -17,8 +17,8 @@ from jax.flatten_util import ravel_pytree
 
 from jaxml.families import functions
 from jaxml.glm import dispersion as scale
+from jaxml.glm.covariance import Inference
 from jaxml.glm.fit import fit_rows
-from jaxml.glm.inference import Inference
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail
 from jaxml.predictors import Linear

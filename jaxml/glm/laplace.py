@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from jaxml.glm.covariance import Inference
 from jaxml.glm.goodness import log_likelihood
-from jaxml.glm.inference import Inference
 from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 

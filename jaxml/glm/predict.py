@@ -6,7 +6,8 @@ import jax
 from jax import Array
 
 from jaxml.families import functions
-from jaxml.glm.inference import Inference, contrast_inference
+from jaxml.glm.covariance import Inference
+from jaxml.glm.inference import contrast_inference
 from jaxml.glm.result import Fit
 from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
 from jaxml.predictors import Linear, linear

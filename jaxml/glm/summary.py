@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxml.glm.covariance import Inference, pieces
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
-from jaxml.glm.inference import Inference, coefficient_tests, confidence_intervals, pieces, standard_errors
+from jaxml.glm.inference import coefficient_tests, confidence_intervals, standard_errors
 from jaxml.predictors import Linear
 from jaxml.status import Status
 

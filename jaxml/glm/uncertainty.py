@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml.families import functions
-from jaxml.glm.inference import Inference
+from jaxml.glm.covariance import Inference
 from jaxml.glm.laplace import sample_posterior
 from jaxml.glm.tails import two_sided_quantile
 from jaxml.linalg import matmul

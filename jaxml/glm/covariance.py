@@ -1,0 +1,280 @@
+r"""The covariance of the coefficients of a fit, by the model or robust, and what each row contributes to it.
+
+    information      I = sum_i w_i x_i W_i x_i',  W_i = -d^2 log p / dz^2 at dispersion 1, or its expectation
+    by the model     phi (I + N l2 P)^-1
+    sandwich         B M B,  B = (I + N l2 P)^-1,  M = sum_i w_i c_i (x_i u_i) (x_i u_i)',  u_i = d log p / dz
+
+All derivatives are those of the one log-likelihood. With a penalty (P on the weight) the first is the covariance of Laplace's
+approximation to the posterior. The corrections c of a sandwich, with leverage h and k coefficients:
+
+    HC0  1     HC1  n / (n - k)     HC2  1 / (1 - h)     HC3  1 / (1 - h)^2
+    cluster  u summed over each of G clusters first, G / (G - 1) (n - 1) / (n - k); two ways: V_a + V_b - V_(a and b)
+
+For several outputs 1 / (1 - h) becomes the matrix (I - H)^-1 of the row.
+
+Source: McCullagh & Nelder (1989), section 2.5; White (1980); MacKinnon & White (1985); Cameron, Gelbach & Miller (2011).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+
+from jaxml.glm import dispersion
+from jaxml.glm.objective import GLMObjective, by_output, curvatures, flat_directions, penalty_table, value_and_slope
+from jaxml.glm.rank import design_rank, surely_full_rank
+from jaxml.glm.result import Fit
+from jaxml.linalg import matmul
+from jaxml.optimize.newton import cholesky_root
+from jaxml.predictors import Linear
+from jaxml.predictors.design import Design
+from jaxml.records import record, static_field
+from jaxml.rows import Rows
+
+
+@record
+class Inference:
+    """A fit together with its data and the covariance of its coefficients; from :func:`jaxml.glm.infer`, for the functions of glm.
+
+    Attributes:
+        params: Linear, those of the fit, or log odds after :func:`jaxml.glm.contrast`.
+        covariance: (p, p) of the params, weight by rows and then the bias, as ``ravel_pytree`` has them; of the part that the design
+            determines.
+        null: (p, p), whose columns span the directions of the params that change nothing (zeros where the design has full rank).
+        dispersion: () that the covariance by the model is multiplied with; 1 for a family without one.
+        freedom: () degrees of freedom of the residuals, n - rank; inf where no dispersion is estimated, so that t is z and F a
+            chi-square.
+        penalized: () whether the fit had a penalty: then errors are those of a posterior.
+        root: (p, p) R with R R' = (I + N l2 P)^-1 for centred columns, without the directions that nothing depends on.
+        center: (d,) means of the columns, zeros without an intercept.
+        rows: the data, as read.
+        fit: the fit.
+        kind: static, 'model', 'HC0', 'HC1', 'HC2', 'HC3' or 'cluster'.
+        information: static, 'expected' or 'observed'.
+    """
+
+    params: Linear
+    covariance: Array
+    null: Array
+    dispersion: Array
+    freedom: Array
+    penalized: Array
+    root: Array
+    center: Array
+    rows: Rows
+    fit: Fit
+    kind: str = static_field()
+    information: str = static_field()
+
+    @property
+    def estimable(self) -> Linear:
+        """Linear of bool, which coefficients the design determines."""
+        return ravel_pytree(self.params)[1](~jnp.any(self.null != 0, axis=1))
+
+    def combination(self, L: Array) -> tuple[Array, Array]:
+        """The covariance L V L' of linear combinations (m, p), and which of them the design determines."""
+        lost = jnp.abs(matmul(L, self.null)) > jnp.sqrt(jnp.finfo(L.dtype).eps) * matmul(jnp.abs(L), jnp.abs(self.null))
+        return matmul(matmul(L, self.covariance), L.T), ~jnp.any(lost, axis=1)
+
+
+def observations(inference: Inference) -> Array:
+    """n for degrees of freedom: the sum of frequency weights, or the number of rows of positive weight."""
+    return dispersion.observations(inference.rows, inference.fit.weight_kind)
+
+
+class Pieces(NamedTuple):
+    """What each row contributes: the centred design, z, u = d log p / dz, and W, expected and observed."""
+
+    design: Design
+    z: Array
+    score: Array
+    expected: Array
+    observed: Array
+
+
+def pieces(inference: Inference) -> Pieces:
+    """See :class:`Pieces`; (n,) or (n, k), and W (n,) or (n, k, k). Rows of weight 0 are made safe, and still count as rows."""
+    fit, rows = inference.fit, inference.rows.safe()
+    return _pieces(fit, rows, inference.center)
+
+
+def _pieces(fit: Fit, rows: Rows, center: Array) -> Pieces:
+    objective = _objective(fit, rows, center, None)
+    design, z = objective.linear(_centred(fit.params, center))
+    y = rows.safe().y
+    W = curvatures(fit.family, fit.link, z, y)
+    return Pieces(design, z, -value_and_slope(fit.family, fit.link, z, y)[1], W[-1], W[0])
+
+
+def _centred(params: Linear, center: Array) -> Linear:
+    return params if params.bias is None else params._replace(bias=params.bias + center @ params.weight)
+
+
+def _objective(fit: Fit, rows: Rows, center: Array, flat: Array | None, block: int | None = None) -> GLMObjective:
+    total = jnp.sum(rows.mass * fit.family.trials(rows.safe().y))
+    return GLMObjective(fit.family, rows, center, fit.l2, total, 1, fit.link, block, flat=flat, precise=True)
+
+
+@partial(jax.jit, static_argnames=("kind", "information", "block"))
+def compute(
+    fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information: str, block: int | None
+) -> tuple[Inference, Array, Array]:
+    """The inference, the distance of the params from the optimum of these rows in standard errors, and the rank of the design."""
+    intercept = fit.params.bias is not None
+    penalized = jnp.any(ravel_pytree(fit.l2)[0] > 0)
+    w = rows.mass
+    x = jnp.where(rows.on[:, None], rows.X, 0)
+    free = ~jnp.any(fit.l2.bias > 0) if intercept else jnp.asarray(False)
+    center = jnp.where(free, matmul(jnp.where(rows.on, w, 0), x) / jnp.sum(w), 0)
+    rank = design_rank(
+        rows, center, penalty_table(fit.family, fit.l2), intercept, surely_full_rank(rows, center, intercept)
+    )
+    flat = flat_directions(rank.null, fit.l2, fit.family)
+    objective = _objective(fit, rows, center, flat, block)
+    params = _centred(fit.params, center)
+    ev = objective.evaluate(params, True, 0)
+    root = _root(objective, params, ev, information)
+    root = root if flat is None else root - matmul(flat, root)
+    distance = jnp.linalg.norm(root.T @ ravel_pytree(ev.gradient)[0])
+
+    estimated = fit.family.estimates_dispersion or fit.quasi
+    phi = jnp.ones((), root.dtype) if fit.dispersion is None else jnp.asarray(fit.dispersion, root.dtype)
+    freedom = (fit.observations - fit.rank) * fit.family.free_size if estimated else jnp.asarray(jnp.inf, root.dtype)
+    if kind == "model":
+        V = phi * matmul(root, root.T)
+    else:
+        V = _sandwich(fit, rows, center, root, codes, kind)
+    back = _to_user(fit.params, center)
+    V = matmul(matmul(back, V), back.T)
+    null = jnp.zeros_like(V) if rank.null is None else _null(fit.params, rank.null, rows, center)
+    done = Inference(
+        fit.params,
+        V,
+        null,
+        phi,
+        freedom.astype(root.dtype),
+        penalized,
+        root,
+        center,
+        rows,
+        fit,
+        kind,
+        information,
+    )
+    return done, distance / jnp.sqrt(jnp.where(phi > 0, phi, 1)), rank.rank
+
+
+def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) -> Array:
+    """R with R R' = H^-1; by QR of the weighted design where Cholesky would cost more than a quarter of the digits."""
+    expected = information == "expected" and ev.scoring is not None
+    matrix = ev.scoring if expected else ev.hessian
+    canonical = ev.scoring is None
+    root, ok = cholesky_root(matrix, float(jnp.finfo(matrix.dtype).eps) ** -0.75)
+
+    def precise(_: Any) -> tuple[Array, Array]:
+        if expected or canonical:
+            return objective.root(params, matrix)[0], jnp.asarray(True)
+        rough, fine = cholesky_root(matrix)
+        return jnp.where(fine, rough, jnp.nan), jnp.asarray(True)
+
+    # A loop of no or one trip: under vmap it costs nothing when no lane needs it.
+    return lax.while_loop(lambda c: ~c[1], precise, (root, ok))[0]
+
+
+def _to_user(params: Linear, center: Array) -> Array:
+    """(p, p) that takes coefficients of centred columns to the user's, in the order of ravel."""
+    flat, unravel = ravel_pytree(params)
+    move = lambda v: ravel_pytree(_centred(unravel(v), -center))[0]
+    return jax.jacfwd(move)(flat)
+
+
+def _null(params: Linear, null: Array, rows: Rows, center: Array) -> Array:
+    """The null space of the design in the user's coordinates, rows that are rounding alone set to 0; (p, p)."""
+    d, eps = len(params.weight), jnp.sqrt(jnp.finfo(null.dtype).eps)
+    x = jnp.where(rows.on[:, None], rows.X - center, 0)
+    length = jnp.linalg.norm(x, axis=0)
+    part = null[:, :d]  # (k, d, q)
+    say = jnp.linalg.norm(part, axis=2) * jnp.where(length > 0, length, 1)
+    some = say > eps * jnp.max(say, axis=1, keepdims=True, initial=0)
+    weight = jnp.where(some[:, :, None], part, 0)
+    if params.bias is None:
+        return by_output(weight)
+    terms = center[:, None] * weight
+    bias = -jnp.sum(terms, axis=1, keepdims=True)
+    bias = jnp.where(jnp.abs(bias) > eps * jnp.sum(jnp.abs(terms), axis=1, keepdims=True), bias, 0)
+    return by_output(jnp.concatenate([weight, bias], axis=1))
+
+
+def _sandwich(fit: Fit, rows: Rows, center: Array, root: Array, codes: Array | None, kind: str) -> Array:
+    row = _pieces(fit, rows, center)
+    n, k = (
+        fit.observations,
+        fit.rank * fit.family.free_size,
+    )
+    u = row.score
+    if kind in ("HC2", "HC3"):
+        u = _studentized(row, rows, root, fit.weight_kind, u, -0.5 if kind == "HC2" else -1.0)
+    w = rows.mass
+    # A frequency weight stands for that many rows with the same score, other weights multiply it.
+    many = w if fit.weight_kind != "frequency" or kind == "cluster" else jnp.sqrt(w)
+    projected = jnp.where(rows.on[:, None], many[:, None] * _parameter_scores(row.design, u, root), 0)
+    if kind != "cluster":
+        factor = n / (n - k) if kind == "HC1" else 1.0
+        return factor * matmul(root, matmul(matmul(projected.T, projected), root.T))
+
+    def one(codes: Array) -> Array:
+        sums = jax.ops.segment_sum(projected, codes, num_segments=rows.n)
+        groups = jnp.sum(jax.ops.segment_max(rows.on.astype(jnp.int32), codes, num_segments=rows.n) > 0)
+        return groups / (groups - 1) * matmul(sums.T, sums)
+
+    meats = [one(c) for c in codes]
+    meat = meats[0] if len(meats) == 1 else meats[0] + meats[1] - meats[2]
+    return (n - 1) / (n - k) * matmul(root, matmul(meat, root.T))
+
+
+def _parameter_scores(design: Design, u: Array, root: Array) -> Array:
+    """R' x_i u_i of each row, (n, p)."""
+    x = design.dense()
+    if u.ndim == 1:
+        return u[:, None] * matmul(x, root)
+    q, k = x.shape[1], u.shape[1]
+    return matmul((x[:, :, None] * u[:, None, :]).reshape(len(x), q * k), root)
+
+
+def hat_factors(row: Pieces, root: Array) -> Array:
+    """W^1/2 X_i R, (n, p) or (n, k, p): its products with itself are the leverages of one replicate."""
+    x = row.design.dense()
+    if row.z.ndim == 1:
+        return jnp.sqrt(jnp.maximum(row.expected, 0))[:, None] * matmul(x, root)
+    k = row.z.shape[1]
+    spread = jnp.einsum("na,akp->nkp", x, root.reshape(x.shape[1], k, -1), precision="highest")
+    return jnp.einsum("njk,nkp->njp", _half(row.expected, 0.5), spread, precision="highest")
+
+
+def _studentized(row: Pieces, rows: Rows, root: Array, weight_kind: str, u: Array, power: float) -> Array:
+    """u (1 - h)^power, or with the matrices (I - H)^power of rows with several outputs."""
+    hat = hat_factors(row, root)
+    share = jnp.ones_like(rows.mass) if weight_kind == "frequency" else rows.mass
+    if u.ndim == 1:
+        return u * (1 - share * jnp.sum(jnp.square(hat), axis=1)) ** power
+    H = share[:, None, None] * jnp.einsum("njp,nkp->njk", hat, hat, precision="highest")
+    values, vectors = jnp.linalg.eigh(H)
+    middle = jnp.einsum("nij,nj,nkj->nik", vectors, (1 - values) ** power, vectors, precision="highest")
+    left, right = _half(row.expected, 0.5), _half(row.expected, -0.5)
+    return jnp.einsum("nij,njk,nkl,nl->ni", left, middle, right, u, precision="highest")
+
+
+def _half(W: Array, power: float) -> Array:
+    """W^power of symmetric matrices (n, k, k), on the directions where they are not 0."""
+    values, vectors = jnp.linalg.eigh(W)
+    some = values > 10 * W.shape[-1] * jnp.finfo(W.dtype).eps * jnp.max(values, axis=-1, keepdims=True)
+    return jnp.einsum(
+        "nij,nj,nkj->nik",
+        vectors,
+        jnp.where(some, jnp.where(some, values, 1) ** power, 0),
+        vectors,
+        precision="highest",
+    )
