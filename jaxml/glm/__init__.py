@@ -1,4 +1,7 @@
-"""Generalised linear models: fit, predict, score; the four of a first course by name; least squares in closed form."""
+"""Generalised linear models: fit, predict, score; the four of a first course by name; least squares in closed form.
+
+:func:`infer` joins a fit and its data; errors, tests, intervals, diagnostics, comparisons, effects and the table are asked of that.
+"""
 
 from jaxml.glm.comparison import AnalysisOfDeviance as AnalysisOfDeviance
 from jaxml.glm.comparison import analysis_of_deviance as analysis_of_deviance
