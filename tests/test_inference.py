@@ -267,6 +267,15 @@ def test_bad_input(change, match):
         glm.infer(fit, **arguments)
 
 
+def test_a_perfect_fit_and_a_saturated_one():
+    y = (X @ [1.0, -1, 0.5]).astype(DTYPE)
+    inference = glm.infer(glm.fit(families.Normal(), X, y), X, y)
+    assert np.all(flat(glm.standard_errors(inference)) < 1e-5)
+    saturated = glm.infer(glm.fit(families.Normal(), X[:4], y[:4]), X[:4], y[:4])
+    assert np.all(np.isnan(flat(glm.standard_errors(saturated))))
+    np.testing.assert_allclose(glm.leverage(saturated), 1, rtol=1e-4)
+
+
 def test_a_batch_of_fits_is_refused():
     fits = jax.vmap(lambda w: glm.fit(families.Poisson(), X, Y, weights=w, check=False))(jnp.ones((2, 40), DTYPE))
     with pytest.raises(ValueError, match=r"batch of \(2,\); use jax.vmap"):

@@ -152,10 +152,9 @@ def score_test(inference: Inference, columns: Any) -> HypothesisTest:
     widen = lambda a: jnp.concatenate([a, jnp.zeros((Z.shape[1], *a.shape[1:]), a.dtype)])
     wider = replace(fit, params=_widened(fit.params, widen), l2=_widened(fit.l2, widen))
     both = rows._replace(X=jnp.concatenate([rows.X, Z], axis=1))
-    _, distance, rank = compute(wider, both, None, kind="model", information="expected", block=block_rows(both.X))
-    return hypothesis_test(
-        jnp.square(distance), (rank - fit.rank) * fit.family.free_size, jnp.full_like(distance, jnp.inf)
-    )
+    found = compute(wider, both, None, kind="model", information="expected", block=block_rows(both.X))
+    constraints = (found.rank - fit.rank) * fit.family.free_size
+    return hypothesis_test(jnp.square(found.distance), constraints, jnp.full_like(found.distance, jnp.inf))
 
 
 # -- what can be compared --------------------------------------------------------------------------------------------

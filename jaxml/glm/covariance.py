@@ -80,6 +80,15 @@ class Inference:
         return matmul(matmul(L, self.covariance), L.T), ~jnp.any(lost, axis=1)
 
 
+class Computed(NamedTuple):
+    """The inference; in standard errors, how far the params are from the optimum of these rows and from 0; the rank."""
+
+    inference: Inference
+    distance: Array
+    length: Array
+    rank: Array
+
+
 def observations(inference: Inference) -> Array:
     """n for degrees of freedom: the sum of frequency weights, or the number of rows of positive weight."""
     return dispersion.observations(inference.rows, inference.fit.weight_kind)
@@ -119,10 +128,8 @@ def _objective(fit: Fit, rows: Rows, center: Array, flat: Array | None, block: i
 
 
 @partial(jax.jit, static_argnames=("kind", "information", "block"))
-def compute(
-    fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information: str, block: int | None
-) -> tuple[Inference, Array, Array]:
-    """The inference, the distance of the params from the optimum of these rows in standard errors, and the rank of the design."""
+def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information: str, block: int | None) -> "Computed":
+    """See :class:`Computed`."""
     intercept = fit.params.bias is not None
     penalized = jnp.any(ravel_pytree(fit.l2)[0] > 0)
     w = rows.mass
@@ -164,7 +171,10 @@ def compute(
         kind,
         information,
     )
-    return done, distance / jnp.sqrt(jnp.where(phi > 0, phi, 1)), rank.rank
+    theta = ravel_pytree(params)[0]
+    length = jnp.sqrt(theta @ matmul(ev.hessian if ev.scoring is None else ev.scoring, theta))
+    unit = jnp.sqrt(jnp.where(phi > 0, phi, 1))
+    return Computed(done, distance / unit, length / unit, rank.rank)
 
 
 def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) -> Array:

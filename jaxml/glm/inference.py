@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxml.checks import read_rows, refuse_bad_values
 from jaxml.dtypes import to_compute
-from jaxml.glm.covariance import Inference, compute, observations
+from jaxml.glm.covariance import Computed, Inference, compute, observations
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail, f_tail, two_sided, two_sided_quantile
 from jaxml.linalg import matmul
@@ -102,10 +102,10 @@ def infer(
     if check:
         refuse_bad_values(family, rows, "hull" if fit.quasi else "support")
     codes = None if kind != "cluster" else _codes(clusters, rows.n)
-    inference, distance, _ = compute(fit, rows, codes, kind=kind, information=information, block=block_rows(rows.X))
-    if check and not isinstance(distance, jax.core.Tracer):
-        _refuse_other_data(inference, distance)
-    return inference
+    found = compute(fit, rows, codes, kind=kind, information=information, block=block_rows(rows.X))
+    if check and not isinstance(found.distance, jax.core.Tracer):
+        _refuse_other_data(found)
+    return found.inference
 
 
 def standard_errors(inference: Inference) -> Linear:
@@ -289,16 +289,17 @@ def _codes(clusters: Any, n: int) -> Array:
     return jnp.stack([*codes, both])
 
 
-def _refuse_other_data(inference: Inference, distance: Array) -> None:
-    """The gradient vanishes at the data of the fit, and the number of observations is the same."""
-    fit = inference.fit
-    from_rows = observations(inference)
+def _refuse_other_data(found: Computed) -> None:
+    """The gradient vanishes at the data of the fit, up to rounding, and the number of observations is the same."""
+    fit, distance = found.inference.fit, found.distance
+    from_rows = observations(found.inference)
     if bool(jnp.abs(from_rows - fit.observations) > 1e-6 * fit.observations):
         raise ValueError(
             f"the fit has {float(fit.observations):g} observations, these rows have {float(from_rows):g}; give X, y and weights"
             " of the fit"
         )
-    if int(fit.status) == Status.CONVERGED and bool(distance > 0.5):
+    rounding = float(jnp.finfo(distance.dtype).eps) ** 0.5 * found.length  # all that a perfect fit leaves
+    if int(fit.status) == Status.CONVERGED and bool(distance > jnp.maximum(0.5, rounding)):
         raise ValueError(
             f"the fit is {float(distance):.3g} standard errors away from the optimum of these rows, so they are not those it was fitted"
             " to; give X, y, weights and offset of the fit, rows in the same order"
