@@ -9,6 +9,7 @@ from jax import Array
 from jaxml.checks import read_rows
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
+from jaxml.families.functions import expected_value
 from jaxml.likelihood import log_likelihood
 from jaxml.links import natural_parameter
 
@@ -38,22 +39,37 @@ def refuse_offset(fit: Any, offset: Any) -> None:
         raise ValueError("the model was fitted without an offset, so offset= has no meaning here")
 
 
-def natural_from(fit: Any, z: Array, offset: Any) -> Array:
-    """eta(z + offset).
+def read_offset(fit: Any, offset: Any, z: Array) -> Array | None:
+    """The offset of new rows, to be added to their z.
 
     Raises:
         ValueError: as :func:`refuse_offset`, or an offset of another shape than z.
     """
     refuse_offset(fit, offset)
-    if offset is not None:
-        offset = to_compute(as_array(offset, "offset"), z.dtype, "offset")
-        if offset.shape != z.shape:
-            raise ValueError(f"offset has shape {offset.shape}, expected {z.shape} to match X")
-        z = z + offset
-    return natural_parameter(fit.family, fit.link, z)
+    if offset is None:
+        return None
+    offset = to_compute(as_array(offset, "offset"), z.dtype, "offset")
+    if offset.shape != z.shape:
+        raise ValueError(f"offset has shape {offset.shape}, expected {z.shape} to match X")
+    return offset
 
 
-def read_trials(family: Family, trials: Any, eta: Array) -> Array | None:
+def natural_from(fit: Any, z: Array, offset: Any) -> Array:
+    """eta(z + offset).
+
+    Raises:
+        ValueError: as :func:`read_offset`.
+    """
+    offset = read_offset(fit, offset, z)
+    return natural_parameter(fit.family, fit.link, z if offset is None else z + offset)
+
+
+def expected_from(fit: Any, z: Array, trials: Array | None) -> Array:
+    """E[Y] as a function of the linear predictor, offset included."""
+    return expected_value(fit.family, natural_parameter(fit.family, fit.link, z), trials=trials)
+
+
+def read_trials(family: Family, trials: Any, z: Array) -> Array | None:
     """The trials of each row (n,), from one number or one for each.
 
     Raises:
@@ -63,8 +79,8 @@ def read_trials(family: Family, trials: Any, eta: Array) -> Array | None:
         raise ValueError(f"{type(family).__name__} counts successes out of trials; give trials= for the new rows")
     if trials is None:
         return None
-    trials = to_compute(as_array(trials, "trials"), eta.dtype, "trials")
-    n = eta.shape[0]
+    trials = to_compute(as_array(trials, "trials"), z.dtype, "trials")
+    n = z.shape[0]
     if trials.shape not in ((), (n,)):
         raise ValueError(f"trials has shape {trials.shape}, expected ({n},) to match X")
     return jnp.broadcast_to(trials, (n,))

@@ -310,7 +310,12 @@ def test_questions_without_an_answer_say_so():
         glm.residuals(poisson, "anscombe")
     with pytest.raises(ValueError, match="no dispersion to choose"):
         glm.log_likelihood(poisson, dispersion=2.0)
-    with pytest.raises(ValueError, match="level = 95"):
-        glm.confidence_intervals(poisson, level=95)
+    for interval in (
+        glm.confidence_intervals,
+        glm.marginal_effects,
+        lambda i, **how: glm.predict_with_errors(i, X, **how),
+    ):
+        with pytest.raises(ValueError, match="level = 95"):
+            interval(poisson, level=95)
     with pytest.raises(ValueError, match="inside jit"):
         jax.jit(lambda i: glm.summary(i).coefficient)(poisson)

@@ -216,6 +216,11 @@ class Family:
         """How many numbers of eta the law depends on: a redundant family can do without one of them."""
         return 1 if self.natural_size is None else self.natural_size - self.redundant
 
+    @property
+    def has_deviance(self) -> bool:
+        """Whether eta says a mean and nothing else, so that some eta fits each observation itself."""
+        return self.natural_size is None or self.redundant
+
     # -- shared ----------------------------------------------------------------------------------------------------
     def inner(self, eta: Array, t: Array) -> Array:
         """<eta, t>, with 0 times an infinite eta equal to 0."""

@@ -107,16 +107,14 @@ def analysis_of_deviance(models: Sequence[Inference]) -> AnalysisOfDeviance:
     if goods[0].deviance is None:
         raise ValueError(f"{last.fit.family} has no deviance; use likelihood_ratio_test for each step")
     steps = [_step(a, b, a.freedom - b.freedom, last.freedom, last.dispersion) for a, b in pairwise(goods)]
-    freedom, deviance = (
-        jnp.stack([jnp.asarray(g) for g in of]) for of in ([g.freedom for g in goods], [g.deviance for g in goods])
-    )
+    freedom, deviance = jnp.stack([g.freedom for g in goods]), jnp.stack([g.deviance for g in goods])
     return AnalysisOfDeviance(
-        freedom,
-        deviance,
-        -jnp.diff(freedom),
-        -jnp.diff(deviance),
-        jnp.stack([s.statistic for s in steps]),
-        jnp.stack([s.p_value for s in steps]),
+        freedom=freedom,
+        deviance=deviance,
+        constraints=-jnp.diff(freedom),
+        drop=-jnp.diff(deviance),
+        statistic=jnp.stack([s.statistic for s in steps]),
+        p_value=jnp.stack([s.p_value for s in steps]),
     )
 
 
@@ -149,8 +147,8 @@ def score_test(inference: Inference, columns: Any) -> HypothesisTest:
     Z = Z[:, None] if Z.ndim == 1 else Z
     if Z.ndim != 2 or len(Z) != rows.n:
         raise ValueError(f"columns has shape {Z.shape}, expected ({rows.n}, m) to match the rows of the fit")
-    widen = lambda a: jnp.concatenate([a, jnp.zeros((Z.shape[1], *a.shape[1:]), a.dtype)])
-    wider = replace(fit, params=_widened(fit.params, widen), l2=_widened(fit.l2, widen))
+    m = Z.shape[1]
+    wider = replace(fit, params=_widened(fit.params, m), l2=_widened(fit.l2, m))
     both = rows._replace(X=jnp.concatenate([rows.X, Z], axis=1))
     found = compute(wider, both, None, kind="model", information="expected", block=block_rows(both.X))
     constraints = (found.rank - fit.rank) * fit.family.free_size
@@ -158,8 +156,10 @@ def score_test(inference: Inference, columns: Any) -> HypothesisTest:
 
 
 # -- what can be compared --------------------------------------------------------------------------------------------
-def _widened(params: Linear, widen: Any) -> Linear:
-    return params._replace(weight=widen(params.weight))
+def _widened(params: Linear, m: int) -> Linear:
+    """The same with m columns more, whose coefficients are 0."""
+    weight = params.weight
+    return params._replace(weight=jnp.concatenate([weight, jnp.zeros((m, *weight.shape[1:]), weight.dtype)]))
 
 
 def _step(small: GoodnessOfFit, large: GoodnessOfFit, constraints: Array, freedom: Array, phi: Array) -> HypothesisTest:

@@ -23,8 +23,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from jaxml.glm import dispersion
-from jaxml.glm.objective import GLMObjective, by_output, curvatures, flat_directions, penalty_table, value_and_slope
+from jaxml.glm.objective import (
+    GLMObjective,
+    by_output,
+    curvatures,
+    flat_directions,
+    linear_predictors,
+    penalty_table,
+    recentred,
+    total_weight,
+    value_and_slope,
+)
 from jaxml.glm.rank import design_rank, surely_full_rank
 from jaxml.glm.result import Fit
 from jaxml.linalg import matmul
@@ -72,12 +81,20 @@ class Inference:
     @property
     def estimable(self) -> Linear:
         """Linear of bool, which coefficients the design determines."""
-        return ravel_pytree(self.params)[1](~jnp.any(self.null != 0, axis=1))
+        return self.unravel(~jnp.any(self.null != 0, axis=1))
+
+    @property
+    def ridge(self) -> Array:
+        """(p,) N l2, what the penalty adds to the diagonal of the information."""
+        return ravel_pytree(self.fit.l2)[0] * total_weight(self.fit.family, self.rows)
+
+    def unravel(self, v: Array) -> Linear:
+        """A vector (p,) in the shape of the params."""
+        return ravel_pytree(self.params)[1](v)
 
     def combination(self, L: Array) -> tuple[Array, Array]:
         """The covariance L V L' of linear combinations (m, p), and which of them the design determines."""
-        lost = jnp.abs(matmul(L, self.null)) > jnp.sqrt(jnp.finfo(L.dtype).eps) * matmul(jnp.abs(L), jnp.abs(self.null))
-        return matmul(matmul(L, self.covariance), L.T), ~jnp.any(lost, axis=1)
+        return matmul(matmul(L, self.covariance), L.T), determined(L, self.null)
 
 
 class Computed(NamedTuple):
@@ -89,46 +106,35 @@ class Computed(NamedTuple):
     rank: Array
 
 
-def observations(inference: Inference) -> Array:
-    """n for degrees of freedom: the sum of frequency weights, or the number of rows of positive weight."""
-    return dispersion.observations(inference.rows, inference.fit.weight_kind)
+def determined(L: Array, null: Array) -> Array:
+    """Which rows of L (m, p) give 0 along all columns of ``null`` (p, r), up to rounding."""
+    eps = jnp.finfo(L.dtype).eps
+    return ~jnp.any(jnp.abs(matmul(L, null)) > jnp.sqrt(eps) * matmul(jnp.abs(L), jnp.abs(null)), axis=1)
 
 
 class Pieces(NamedTuple):
-    """What each row contributes: the centred design, z, u = d log p / dz, and W, expected and observed."""
+    """What each row contributes: the centred design, z, u = d log p / dz, and the expected W."""
 
     design: Design
     z: Array
     score: Array
     expected: Array
-    observed: Array
 
 
 def pieces(inference: Inference) -> Pieces:
     """See :class:`Pieces`; (n,) or (n, k), and W (n,) or (n, k, k). Rows of weight 0 are made safe, and still count as rows."""
-    fit, rows = inference.fit, inference.rows.safe()
-    return _pieces(fit, rows, inference.center)
+    return _pieces(inference.fit, inference.rows, inference.center)
 
 
 def _pieces(fit: Fit, rows: Rows, center: Array) -> Pieces:
-    objective = _objective(fit, rows, center, None)
-    design, z = objective.linear(_centred(fit.params, center))
-    y = rows.safe().y
-    W = curvatures(fit.family, fit.link, z, y)
-    return Pieces(design, z, -value_and_slope(fit.family, fit.link, z, y)[1], W[-1], W[0])
-
-
-def _centred(params: Linear, center: Array) -> Linear:
-    return params if params.bias is None else params._replace(bias=params.bias + center @ params.weight)
-
-
-def _objective(fit: Fit, rows: Rows, center: Array, flat: Array | None, block: int | None = None) -> GLMObjective:
-    total = jnp.sum(rows.mass * fit.family.trials(rows.safe().y))
-    return GLMObjective(fit.family, rows, center, fit.l2, total, 1, fit.link, block, flat=flat, precise=True)
+    rows = rows.safe()
+    design, z = linear_predictors(rows, center, recentred(fit.params, center))
+    expected = curvatures(fit.family, fit.link, z, rows.y)[-1]
+    return Pieces(design, z, -value_and_slope(fit.family, fit.link, z, rows.y)[1], expected)
 
 
 @partial(jax.jit, static_argnames=("kind", "information", "block"))
-def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information: str, block: int | None) -> "Computed":
+def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information: str, block: int | None) -> Computed:
     """See :class:`Computed`."""
     intercept = fit.params.bias is not None
     penalized = jnp.any(ravel_pytree(fit.l2)[0] > 0)
@@ -140,8 +146,9 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
         rows, center, penalty_table(fit.family, fit.l2), intercept, surely_full_rank(rows, center, intercept)
     )
     flat = flat_directions(rank.null, fit.l2, fit.family)
-    objective = _objective(fit, rows, center, flat, block)
-    params = _centred(fit.params, center)
+    total = total_weight(fit.family, rows)
+    objective = GLMObjective(fit.family, rows, center, fit.l2, total, 1, fit.link, block, flat=flat, precise=True)
+    params = recentred(fit.params, center)
     ev = objective.evaluate(params, True, 0)
     root = _root(objective, params, ev, information)
     root = root if flat is None else root - matmul(flat, root)
@@ -158,18 +165,18 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     V = matmul(matmul(back, V), back.T)
     null = jnp.zeros_like(V) if rank.null is None else _null(fit.params, rank.null, rows, center)
     done = Inference(
-        fit.params,
-        V,
-        null,
-        phi,
-        freedom.astype(root.dtype),
-        penalized,
-        root,
-        center,
-        rows,
-        fit,
-        kind,
-        information,
+        params=fit.params,
+        covariance=V,
+        null=null,
+        dispersion=phi,
+        freedom=freedom.astype(root.dtype),
+        penalized=penalized,
+        root=root,
+        center=center,
+        rows=rows,
+        fit=fit,
+        kind=kind,
+        information=information,
     )
     theta = ravel_pytree(params)[0]
     length = jnp.sqrt(theta @ matmul(ev.hessian if ev.scoring is None else ev.scoring, theta))
@@ -197,7 +204,7 @@ def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) ->
 def _to_user(params: Linear, center: Array) -> Array:
     """(p, p) that takes coefficients of centred columns to the user's, in the order of ravel."""
     flat, unravel = ravel_pytree(params)
-    move = lambda v: ravel_pytree(_centred(unravel(v), -center))[0]
+    move = lambda v: ravel_pytree(recentred(unravel(v), -center))[0]
     return jax.jacfwd(move)(flat)
 
 
@@ -220,10 +227,7 @@ def _null(params: Linear, null: Array, rows: Rows, center: Array) -> Array:
 
 def _sandwich(fit: Fit, rows: Rows, center: Array, root: Array, codes: Array | None, kind: str) -> Array:
     row = _pieces(fit, rows, center)
-    n, k = (
-        fit.observations,
-        fit.rank * fit.family.free_size,
-    )
+    n, k = fit.observations, fit.rank * fit.family.free_size
     u = row.score
     if kind in ("HC2", "HC3"):
         u = _studentized(row, rows, root, fit.weight_kind, u, -0.5 if kind == "HC2" else -1.0)

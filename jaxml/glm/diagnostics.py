@@ -2,7 +2,6 @@ r"""What each row says of a fit: residuals, leverage and influence.
 
     response   y - mu                        pearson   (y - mu) / sqrt(V(mu) / w)
     working    (y - mu) dz/dmu               deviance  sign(y - mu) sqrt(w d)
-    quantile   the normal quantile of P(Y < y) + U P(Y = y), U uniform
 
     leverage   h = w W x'(X'WX + N l2 P)^-1 x
     Cook       r^2 h / (k (1 - h)),          r = pearson / sqrt(phi (1 - h))
@@ -10,7 +9,7 @@ r"""What each row says of a fit: residuals, leverage and influence.
 
 A row of frequency weight w stands for w equal rows, and these are the figures of one of them. Rows of weight 0 have none: NaN.
 
-Source: McCullagh & Nelder (1989), sections 2.4 and 12.5; Cook (1977); Pregibon (1981); Dunn & Smyth (1996).
+Source: McCullagh & Nelder (1989), sections 2.4 and 12.5; Cook (1977); Pregibon (1981).
 """
 
 from functools import partial
@@ -18,11 +17,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
 from jaxml.families import functions
 from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, hat_factors, pieces
+from jaxml.glm.inference import standard_errors
+from jaxml.glm.objective import recentred
+from jaxml.linalg import matmul
 from jaxml.links import natural_parameter
 from jaxml.predictors import Linear
 from jaxml.rows import column
@@ -54,10 +55,13 @@ def residuals(inference: Inference, kind: str = "deviance", *, standardized: boo
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} is not known; use one of {KINDS}")
     family = inference.fit.family
-    one = _refuse_two_parameters(family)
-    if kind == "working" and not one:
-        raise ValueError(f"working residuals need one linear predictor for a row, {family} has {family.natural_size}")
-    if standardized and (kind not in ("pearson", "deviance") or not one):
+    if not family.has_deviance:
+        raise ValueError(
+            f"residuals need a family whose eta says the mean alone, {family} has {family.natural_size} parameters"
+        )
+    if kind == "working":
+        _refuse_several("a working residual", family)
+    if standardized and (kind not in ("pearson", "deviance") or family.natural_size is not None):
         raise ValueError(
             "standardized=True is for pearson and deviance residuals of families with one linear predictor"
         )
@@ -137,15 +141,6 @@ def dfbetas(inference: Inference, *, scaled: bool = True) -> Linear:
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------
-def _refuse_two_parameters(family: Family) -> bool:
-    """Whether a row has one linear predictor; refuses families whose eta is more than a mean."""
-    if family.natural_size is not None and not family.redundant:
-        raise ValueError(
-            f"residuals need a family whose eta says the mean alone, {family} has {family.natural_size} parameters"
-        )
-    return family.natural_size is None
-
-
 def _refuse_several(what: str, family: Family) -> None:
     if family.natural_size is not None:
         raise ValueError(f"{what} needs one linear predictor for a row, {family} has {family.natural_size}")
@@ -210,15 +205,8 @@ def _cook(inference: Inference) -> Array:
 def _dfbetas(inference: Inference, *, scaled: bool) -> Linear:
     row, h, root = pieces(inference), _leverages(inference), inference.root
     pull = _share(inference) * row.score / (1 - h)
-    moves = (pull[:, None] * (row.design.dense() @ root)) @ root.T
-    unravel = ravel_pytree(inference.params)[1]
-
-    def leave(move: Array) -> Linear:
-        change = unravel(move)
-        return change if change.bias is None else change._replace(bias=change.bias - inference.center @ change.weight)
-
-    change = jax.vmap(leave)(moves)
+    moves = matmul(pull[:, None] * matmul(row.design.dense(), root), root.T)
+    change = jax.vmap(lambda move: recentred(inference.unravel(move), -inference.center))(moves)
     if scaled:
-        error = unravel(jnp.sqrt(jnp.diagonal(inference.covariance)))
-        change = jax.tree.map(jnp.divide, change, error)
+        change = jax.tree.map(jnp.divide, change, standard_errors(inference))
     return jax.tree.map(lambda a: _only_counted(inference, a), change)

@@ -31,6 +31,11 @@ def weighted_sum(weights: Array | None, values: Array) -> Array:
     return jnp.sum(values if weights is None else jnp.where(weights > 0, weights * values, 0))
 
 
+def total_deviance(family: Family, rows: Rows, eta: Array) -> Array:
+    """sum_i w_i d(y_i; eta_i) at dispersion 1."""
+    return weighted_sum(rows.weights, deviance(family, eta, rows.y))
+
+
 def pearson(family: Family, rows: Rows, eta: Array) -> Array:
     """sum_i w_i (y_i - mu_i)^2 / (m_i V(mu_i)), V the variance at dispersion 1; scalar statistics, Categorical and Multinomial.
 
@@ -71,7 +76,7 @@ def fitted_log_likelihood(family: Family, rows: Rows, eta: Array, n: Array, weig
     w = rows.weights
     precision = w is not None and weight_kind == "precision"
     if family.estimates_dispersion:
-        phi = family.maximum_likelihood_dispersion(weighted_sum(w, deviance(family, eta, rows.y)) / n)
+        phi = family.maximum_likelihood_dispersion(total_deviance(family, rows, eta) / n)
         family = family.with_dispersion(_by_row(family, rows, eta, phi) if precision else phi)
     if not precision or isinstance(family.dispersion, int):
         return weighted_sum(w, log_prob(family, eta, rows.y))

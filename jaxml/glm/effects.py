@@ -17,11 +17,11 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxml.dtypes import as_array, to_compute
-from jaxml.families import functions
 from jaxml.glm.covariance import Inference
+from jaxml.glm.inference import read_level
 from jaxml.glm.tails import two_sided, two_sided_quantile
 from jaxml.linalg import matmul
-from jaxml.links import natural_parameter
+from jaxml.prediction import expected_from
 from jaxml.predictors import linear
 
 
@@ -67,14 +67,14 @@ def marginal_effects(
     for j in dummies:
         if not 0 <= j < d:
             raise ValueError(f"dummies names column {j}, but the columns are 0..{d - 1}")
-    if isinstance(at, str):
-        if at not in ("average", "mean"):
-            raise ValueError(f"at={at!r} is not known; use 'average', 'mean' or a point ({d},)")
-        return _effects(inference, None, jnp.asarray(level, inference.covariance.dtype), at=at, dummies=dummies)
-    point = to_compute(as_array(at, "at"), inference.rows.X.dtype, "at")
-    if point.shape != (d,):
-        raise ValueError(f"at has shape {point.shape}, expected ({d},)")
-    return _effects(inference, point, jnp.asarray(level, inference.covariance.dtype), at="point", dummies=dummies)
+    point = None
+    if not isinstance(at, str):
+        point, at = to_compute(as_array(at, "at"), inference.rows.X.dtype, "at"), "point"
+        if point.shape != (d,):
+            raise ValueError(f"at has shape {point.shape}, expected ({d},)")
+    elif at not in ("average", "mean"):
+        raise ValueError(f"at={at!r} is not known; use 'average', 'mean' or a point ({d},)")
+    return _effects(inference, point, read_level(level, inference.covariance.dtype), at=at, dummies=dummies)
 
 
 @partial(jax.jit, static_argnames=("at", "dummies"))
@@ -87,14 +87,10 @@ def _effects(inference: Inference, point: Any, level: Array, *, at: str, dummies
         offset = None if offset is None else jnp.tensordot(share, offset, 1)[None]
         share = jnp.ones(1, X.dtype)
     theta, unravel = ravel_pytree(inference.params)
-    trials = 1.0 if fit.family.has_trials else None
+    over_rows = lambda values: jnp.tensordot(share, values, 1)
 
     def mean(z: Array) -> Array:
-        m = None if trials is None else jnp.ones(z.shape[:1], z.dtype)
-        return functions.expected_value(fit.family, natural_parameter(fit.family, fit.link, z), trials=m)
-
-    def over_rows(values: Array) -> Array:
-        return jnp.tensordot(share, values, 1)
+        return expected_from(fit, z, jnp.ones(z.shape[:1], z.dtype) if fit.family.has_trials else None)
 
     def effects(theta: Array) -> Array:
         params = unravel(theta)

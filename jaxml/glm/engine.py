@@ -18,7 +18,7 @@ from jaxml.chunks import in_chunks
 from jaxml.families.base import Family
 from jaxml.families.functions import natural
 from jaxml.glm import dispersion
-from jaxml.glm.objective import GLMObjective, flat_directions, penalty_table
+from jaxml.glm.objective import GLMObjective, flat_directions, penalty_table, recentred, total_weight
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.separation import runs_away
@@ -162,16 +162,11 @@ class _Frame(NamedTuple):
 
     def enter(self, params: Linear) -> Linear:
         """From the user's coordinates."""
-        return self._move(params, 1)
+        return recentred(params, self.center, self.level)
 
     def leave(self, params: Linear) -> Linear:
         """To the user's coordinates."""
-        return self._move(params, -1)
-
-    def _move(self, params: Linear, sign: int) -> Linear:
-        if params.bias is None:
-            return params
-        return params._replace(bias=params.bias + sign * (self.center @ params.weight + self.level))
+        return recentred(params, -self.center, -self.level)
 
 
 def _unit(family: Family, rows: Rows, facts: Survey, link: Link, weight_kind: str) -> Array:
@@ -291,8 +286,7 @@ def _differentiable(
 
     def rebuild(data: Any) -> GLMObjective:
         family, rows, l2, frame, null = data
-        w = rows.mass
-        total = jnp.sum(w * family.trials(rows.safe().y))
+        total = total_weight(family, rows)
         flat = flat_directions(null, l2, family)
         return GLMObjective(family, frame.shift(rows), frame.center, l2, total, 1, link, flat=flat)
 
@@ -321,8 +315,7 @@ def _likelihood(
     hull: bool,
 ) -> tuple[Array | None, Array | None]:
     """Maximised log-likelihood and dispersion, each None where it is not defined (see :class:`Fit`)."""
-    simple = family.natural_size is None or family.redundant
-    estimated = family.estimates_dispersion or (hull and simple)
+    estimated = family.estimates_dispersion or (hull and family.has_deviance)
     safe, eta = dispersion.fitted_natural(family, link, rows, params)
     phi = None
     if estimated:

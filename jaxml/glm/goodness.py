@@ -7,15 +7,12 @@ With a penalty the coefficients count as tr((I + N l2 P)^-1 I), the effective de
 Source: McCullagh & Nelder (1989), chapter 2; Akaike (1974); Schwarz (1978); Hastie, Tibshirani & Friedman (2009), section 7.6.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
-from jaxml.families import functions
 from jaxml.glm import dispersion as scale
 from jaxml.glm.covariance import Inference
 from jaxml.glm.fit import fit_rows
@@ -120,22 +117,20 @@ def goodness_of_fit(inference: Inference, *, null: str | None = None) -> Goodnes
     if null not in ("intercept", "offset"):
         raise ValueError(f"null={null!r} is not known; use 'intercept' or 'offset'")
     bare = inference.rows._replace(X=inference.rows.X[:, :0])
-    params = _null_params(fit, bare, null)
-    likelihood = not fit.quasi and fit.weight_kind != "sampling"
-    measures = _measures(fit, inference.rows, fit.params, likelihood=likelihood)
-    nothing = _measures(fit, bare, params, likelihood=likelihood)
+    deviance, null_deviance, pearson, null_log_likelihood = _measures(
+        fit, inference.rows, bare, _null_params(fit, bare, null)
+    )
     size = fit.family.free_size
-    parameters = effective_parameters(inference) + bool(fit.family.estimates_dispersion)
     return GoodnessOfFit(
-        fit.observations,
-        parameters,
-        (fit.observations - fit.rank) * size,
-        (fit.observations - (null == "intercept")) * size,
-        measures[0],
-        nothing[0],
-        measures[1],
-        measures[2],
-        nothing[2],
+        observations=fit.observations,
+        parameters=effective_parameters(inference) + bool(fit.family.estimates_dispersion),
+        freedom=(fit.observations - fit.rank) * size,
+        null_freedom=(fit.observations - (null == "intercept")) * size,
+        deviance=deviance,
+        null_deviance=null_deviance,
+        pearson=pearson,
+        log_likelihood=fit.log_likelihood,
+        null_log_likelihood=null_log_likelihood,
     )
 
 
@@ -176,7 +171,7 @@ def log_likelihood(inference: Inference, *, dispersion: Any = "ml") -> Array:
     safe, eta = scale.fitted_natural(fit.family, fit.link, rows, fit.params)
     phi: Any = dispersion
     if isinstance(dispersion, str):
-        deviance = scale.weighted_sum(rows.weights, functions.deviance(fit.family, eta, safe.y))
+        deviance = scale.total_deviance(fit.family, safe, eta)
         phi = fit.dispersion if dispersion == "pearson" else deviance / (fit.observations - fit.rank)
     return scale.log_likelihood_at(fit.family, safe, eta, jnp.asarray(phi, eta.dtype), fit.weight_kind)
 
@@ -200,9 +195,8 @@ def effective_parameters(inference: Inference) -> Array:
 
     Source: Hastie, Tibshirani & Friedman (2009), section 7.6.
     """
-    fit, rows = inference.fit, inference.rows
-    ridge = ravel_pytree(fit.l2)[0] * jnp.sum(rows.mass * fit.family.trials(rows.safe().y))
-    idle = jnp.sum(ridge * jnp.sum(jnp.square(inference.root), axis=1))
+    fit = inference.fit
+    idle = jnp.sum(inference.ridge * jnp.sum(jnp.square(inference.root), axis=1))
     return fit.rank * fit.family.free_size - idle
 
 
@@ -215,15 +209,16 @@ def _null_params(fit: Fit, bare: Rows, null: str) -> Linear:
     ).params
 
 
-@partial(jax.jit, static_argnames="likelihood")
-def _measures(fit: Fit, rows: Rows, params: Linear, *, likelihood: bool) -> tuple[Any, Any, Any]:
-    """Deviance, Pearson's statistic and log-likelihood, each None where it is not defined."""
+@jax.jit
+def _measures(fit: Fit, rows: Rows, bare: Rows, null: Linear) -> tuple[Any, Any, Any, Any]:
+    """Deviance, that of the null model, Pearson's statistic and the null model's log-likelihood, None where not defined."""
     family = fit.family
-    simple = family.natural_size is None or family.redundant
-    safe, eta = scale.fitted_natural(family, fit.link, rows, params)
-    deviance = scale.weighted_sum(rows.weights, functions.deviance(family, eta, safe.y)) if simple else None
-    pearson = scale.pearson(family, safe, eta) if simple else None
-    value = None
-    if likelihood:
-        value = scale.fitted_log_likelihood(family, safe, eta, fit.observations, fit.weight_kind)
-    return deviance, pearson, value
+    rows, eta = scale.fitted_natural(family, fit.link, rows, fit.params)
+    bare, flat = scale.fitted_natural(family, fit.link, bare, null)
+    deviance = null_deviance = pearson = likelihood = None
+    if family.has_deviance:
+        deviance, null_deviance = (scale.total_deviance(family, bare, at) for at in (eta, flat))
+        pearson = scale.pearson(family, rows, eta)
+    if fit.log_likelihood is not None:
+        likelihood = scale.fitted_log_likelihood(family, bare, flat, fit.observations, fit.weight_kind)
+    return deviance, null_deviance, pearson, likelihood

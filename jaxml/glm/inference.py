@@ -14,7 +14,8 @@ from jax.flatten_util import ravel_pytree
 
 from jaxml.checks import read_rows, refuse_bad_values
 from jaxml.dtypes import to_compute
-from jaxml.glm.covariance import Computed, Inference, compute, observations
+from jaxml.glm import dispersion
+from jaxml.glm.covariance import Computed, Inference, compute
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail, f_tail, two_sided, two_sided_quantile
 from jaxml.linalg import matmul
@@ -124,7 +125,7 @@ def standard_errors(inference: Inference) -> Linear:
         >>> print(f"{glm.standard_errors(glm.infer(glm.fit(families.Normal(), X, y), X, y)).weight[0]:.3f}")
         0.424
     """
-    errors = _unravel(inference)(jnp.sqrt(jnp.diagonal(inference.covariance)))
+    errors = inference.unravel(jnp.sqrt(jnp.diagonal(inference.covariance)))
     return jax.tree.map(lambda s, known: jnp.where(known, s, jnp.nan), errors, inference.estimable)
 
 
@@ -171,9 +172,7 @@ def confidence_intervals(inference: Inference, *, level: Any = 0.95) -> tuple[Li
         >>> print(f"{low.weight[0]:.2f} to {high.weight[0]:.2f}")
         0.21 to 1.21
     """
-    if not isinstance(level, jax.core.Tracer) and not 0 < float(level) < 1:
-        raise ValueError(f"level = {level} is no share between 0 and 1")
-    t = two_sided_quantile(jnp.asarray(level, inference.covariance.dtype), inference.freedom)
+    t = two_sided_quantile(read_level(level, inference.covariance.dtype), inference.freedom)
     errors = standard_errors(inference)
     end = lambda t: jax.tree.map(lambda a, s: a + t * s, inference.params, errors)
     return end(-t), end(t)
@@ -242,6 +241,13 @@ def contrast_inference(inference: Inference, reference: int, params: Linear) -> 
     )
 
 
+def read_level(level: Any, dtype: Any) -> Array:
+    """The level of an interval; ValueError for one that is no share, outside jit."""
+    if not isinstance(level, jax.core.Tracer) and not 0 < float(level) < 1:
+        raise ValueError(f"level = {level} is no share between 0 and 1")
+    return jnp.asarray(level, dtype)
+
+
 # -- the door --------------------------------------------------------------------------------------------------------
 def _kind(fit: Fit, covariance: str | None, clusters: Any) -> str:
     if covariance is None:
@@ -292,7 +298,7 @@ def _codes(clusters: Any, n: int) -> Array:
 def _refuse_other_data(found: Computed) -> None:
     """The gradient vanishes at the data of the fit, up to rounding, and the number of observations is the same."""
     fit, distance = found.inference.fit, found.distance
-    from_rows = observations(found.inference)
+    from_rows = dispersion.observations(found.inference.rows, fit.weight_kind)
     if bool(jnp.abs(from_rows - fit.observations) > 1e-6 * fit.observations):
         raise ValueError(
             f"the fit has {float(fit.observations):g} observations, these rows have {float(from_rows):g}; give X, y and weights"
@@ -327,7 +333,3 @@ def _wald(inference: Inference, L: Array, value: Array) -> HypothesisTest:
     statistic = jnp.where(jnp.all(known) & jnp.all(jnp.isfinite(middle)), statistic, jnp.nan)
     test = hypothesis_test(statistic, jnp.sum(kept), inference.freedom)
     return test._replace(p_value=jnp.where(inference.penalized, jnp.nan, test.p_value))
-
-
-def _unravel(inference: Inference) -> Any:
-    return ravel_pytree(inference.params)[1]

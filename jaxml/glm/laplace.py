@@ -85,9 +85,8 @@ def sample_posterior(inference: Inference, key: Array, draws: int = 1000) -> Lin
 
 @jax.jit
 def _log_evidence(inference: Inference, likelihood: Array) -> Array:
-    fit, rows, root, phi = inference.fit, inference.rows, inference.root, inference.dispersion
-    theta, l2 = ravel_pytree(fit.params)[0], ravel_pytree(fit.l2)[0]
-    precision = l2 * jnp.sum(rows.mass * fit.family.trials(rows.safe().y)) / phi
+    root, phi = inference.root, inference.dispersion
+    theta, precision = ravel_pytree(inference.fit.params)[0], inference.ridge / phi
     # On the directions that the posterior knows; those of a softmax that change nothing have no say in either.
     values, basis = jnp.linalg.eigh(matmul(root, root.T))
     kept = values > 10 * len(values) * jnp.finfo(values.dtype).eps * values[-1]

@@ -80,7 +80,7 @@ class GLMObjective:
 
     def linear(self, params: Linear) -> tuple[Design, Array]:
         """The design and the linear predictors of all rows, those of weight 0 made safe."""
-        return _linear(self.rows.safe(), self.center, params)
+        return linear_predictors(self.rows.safe(), self.center, params)
 
     def _with_penalty(self, gram: Array) -> Array:
         """Curvature of the size of the others along the flat directions makes the Hessian invertible, and leaves the steps,
@@ -195,6 +195,18 @@ def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | N
     return gauge if flat is None else flat + gauge - matmul(flat, gauge)
 
 
+def total_weight(family: Family, rows: Rows) -> Array:
+    """N, the sum of weights times trials."""
+    return jnp.sum(rows.mass * family.trials(rows.safe().y))
+
+
+def recentred(params: Linear, center: Array, level: Any = 0.0) -> Linear:
+    """The coefficients for columns less their ``center`` and an offset less its ``level``, which give the same predictor."""
+    if params.bias is None:
+        return params
+    return params._replace(bias=params.bias + (center @ params.weight + level))
+
+
 def by_output(null: Array) -> Array:
     """A projector for each of k outputs, (k, q, q), as one of (q k, q k) in the order of ravel(Linear)."""
     k, q, _ = null.shape
@@ -226,7 +238,8 @@ def _masked(rows: Rows, mask: Array | None, spare: Rows | None) -> tuple[Rows, A
     return rows, weights
 
 
-def _linear(rows: Rows, center: Array, params: Linear) -> tuple[Design, Array]:
+def linear_predictors(rows: Rows, center: Array, params: Linear) -> tuple[Design, Array]:
+    """The design and z of each row, for the params of columns less their ``center``."""
     intercept = params.bias is not None
     design = Design(rows.X - center if intercept else rows.X, intercept)
     z = linear(params, design.x)
@@ -242,7 +255,7 @@ def _weigh(weights: Array | None, values: Array) -> Array:
 
 def _block_loss(family: Family, link: Link, rows: Rows, center: Array, params: Linear) -> Array:
     rows = rows.safe()
-    return jnp.sum(_weigh(rows.weights, row_loss(family, link, _linear(rows, center, params)[1], rows.y)))
+    return jnp.sum(_weigh(rows.weights, row_loss(family, link, linear_predictors(rows, center, params)[1], rows.y)))
 
 
 def _block_sums(
@@ -250,7 +263,7 @@ def _block_sums(
 ) -> Any:
     """Sums over one block: value, gradient (Linear) and the Grams X' W X, one or two (see `curvatures`)."""
     rows, weights = _masked(rows, mask, spare)
-    design, z = _linear(rows, o.center, params)
+    design, z = linear_predictors(rows, o.center, params)
     value, slope = value_and_slope(o.family, o.link, z, rows.y)
     gradient = design.transposed(_weigh(weights, slope))
 
@@ -292,7 +305,7 @@ def curvatures(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, ...
 def _weighted_design(o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear) -> Array:
     """W^1/2 [X - c, 1] with W the expected curvature of each row: (n, p), or (n k, p) in the order of ravel(Linear)."""
     rows, weights = _masked(rows, mask, spare)
-    design, z = _linear(rows, o.center, params)
+    design, z = linear_predictors(rows, o.center, params)
     x = design.dense()
     w = _weigh(weights, curvatures(o.family, o.link, z, rows.y)[-1])
     if w.ndim == 1:

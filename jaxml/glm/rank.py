@@ -39,7 +39,7 @@ def surely_full_rank(rows: Rows, center: Array, intercept: bool) -> Array:
     if d == 0:
         return jnp.asarray(True)
     x, on = rows.X[:: max(1, n // max(20 * p, 1000))], rows.on[:: max(1, n // max(20 * p, 1000))]
-    x = _centred(jnp.where(on[:, None], x, 0), on, center, intercept)
+    x = centred_columns(jnp.where(on[:, None], x, 0), on, center, intercept)
     x = x * _power_of_two(jnp.linalg.norm(x, axis=0))
     pivots = jnp.diagonal(jnp.linalg.cholesky(matmul(x.T, x))) ** 2
     return jnp.all(pivots > 1e4 * d * jnp.finfo(x.dtype).eps) & (jnp.sum(on) >= p)
@@ -88,7 +88,8 @@ def _unpenalised(null: Array, penalties: Array) -> Array:
     return jnp.where(largest > 0, matmul(free, free.T), null)
 
 
-def _centred(x: Array, on: Array, center: Array, intercept: bool) -> Array:
+def centred_columns(x: Array, on: Array, center: Array, intercept: bool) -> Array:
+    """The rows that are on less ``center`` and less what their mean then is, the others 0; x itself without an intercept."""
     if not intercept:
         return x
     x = jnp.where(on[:, None], x - center, 0)
@@ -106,7 +107,7 @@ def _factored(rows: Rows, center: Array, intercept: bool) -> tuple[Array, Array]
     x = jnp.where(on[:, None], rows.X, 0)
     n, d = x.shape
     eps = float(jnp.finfo(x.dtype).eps)
-    centred = _centred(x, on, center, intercept)
+    centred = centred_columns(x, on, center, intercept)
     # What centring leaves of a constant column is rounding.
     constant = jnp.linalg.norm(centred, axis=0) <= 8 * eps * jnp.linalg.norm(x, axis=0)
     centred = jnp.where(constant, 0, centred)

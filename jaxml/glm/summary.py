@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxml.glm.covariance import Inference, pieces
+from jaxml.glm.covariance import Inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
 from jaxml.glm.inference import coefficient_tests, confidence_intervals, standard_errors
+from jaxml.glm.rank import centred_columns
 from jaxml.predictors import Linear
 from jaxml.status import Status
 
@@ -182,7 +183,7 @@ def summary(
         "errors": _how(inference),
         "dispersion": None if fit.dispersion is None else float(fit.dispersion),
         "condition": float(condition_number(inference)),
-        "estimable": _by_output(inference.estimable).astype(bool),
+        "estimable": _by_output(inference.estimable),
     }
     return Summary(
         names=_names(fit.params, names, outputs),
@@ -265,13 +266,10 @@ def _p_value(p: float) -> str:
 @jax.jit
 def _condition_number(inference: Inference) -> Array:
     rows = inference.rows
-    x = pieces(inference).design.x
+    x = jnp.where(rows.on[:, None], rows.X, 0)
     if not x.shape[1]:
         return jnp.ones((), x.dtype)
-    if inference.fit.params.bias is not None:
-        count = jnp.maximum(jnp.sum(rows.on), 1)
-        x = x - jnp.sum(jnp.where(rows.on[:, None], x, 0), axis=0) / count
-    x = jnp.where(rows.on[:, None], x, 0)
+    x = centred_columns(x, rows.on, inference.center, inference.params.bias is not None)
     length = jnp.linalg.norm(x, axis=0)
     values = jnp.linalg.svd(jnp.linalg.qr(x / jnp.where(length > 0, length, 1), mode="r"), compute_uv=False)
     least = values[-1] if x.shape[0] >= x.shape[1] else jnp.zeros((), x.dtype)

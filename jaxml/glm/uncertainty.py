@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml.families import functions
-from jaxml.glm.covariance import Inference
+from jaxml.glm.covariance import Inference, determined
+from jaxml.glm.inference import read_level
 from jaxml.glm.laplace import sample_posterior
 from jaxml.glm.tails import two_sided_quantile
-from jaxml.linalg import matmul
 from jaxml.links import natural_parameter
-from jaxml.prediction import natural_from, read_features, read_trials
+from jaxml.prediction import expected_from, read_features, read_offset, read_trials
 from jaxml.predictors import linear
 from jaxml.predictors.design import Design
 
@@ -86,11 +86,11 @@ def predict_with_errors(
         raise ValueError("trials scale counts; scale='linear' has no use for them")
     weight = fit.params.weight
     X = read_features(X, len(weight), weight.dtype)
-    eta = natural_from(fit, linear(fit.params, X), offset)  # reads and checks the offset
+    z = linear(fit.params, X)
+    offset = read_offset(fit, offset, z)
     if scale == "mean":
-        trials = read_trials(fit.family, trials, eta)
-    offset = None if offset is None else jnp.asarray(offset, weight.dtype)
-    return _predict(inference, X, offset, trials, jnp.asarray(level, weight.dtype), scale=scale, method=method)
+        trials = read_trials(fit.family, trials, z)
+    return _predict(inference, X, offset, trials, read_level(level, weight.dtype), scale=scale, method=method)
 
 
 def sample_predictive(
@@ -130,12 +130,12 @@ def sample_predictive(
         raise ValueError("a quasi-likelihood fit (check='hull') has no law of y to draw from")
     weight = fit.params.weight
     X = read_features(X, len(weight), weight.dtype)
-    eta = natural_from(fit, linear(fit.params, X), offset)
-    trials = read_trials(fit.family, trials, eta)
+    z = linear(fit.params, X)
+    offset, trials = read_offset(fit, offset, z), read_trials(fit.family, trials, z)
     family = fit.family.with_dispersion(inference.dispersion) if fit.family.estimates_dispersion else fit.family
     of_theta, of_y = jax.random.split(key)
     z = jax.vmap(lambda params: linear(params, X))(sample_posterior(inference, of_theta, draws))
-    z = z if offset is None else z + jnp.asarray(offset, z.dtype)
+    z = z if offset is None else z + offset
     eta = natural_parameter(family, fit.link, z)
     return functions.sample(
         family, eta, of_y, trials=None if trials is None else jnp.broadcast_to(trials, (draws, len(X)))
@@ -147,15 +147,12 @@ def sample_predictive(
 def _predict(
     inference: Inference, X: Array, offset: Array | None, trials: Any, level: Array, *, scale: str, method: str
 ) -> Prediction:
-    fit = inference.fit
     t = two_sided_quantile(level, inference.freedom)
     z = linear(inference.params, X)
     z = z if offset is None else z + offset
     covariance = _of_linear(inference, X)  # (m,) or (m, k, k)
 
-    def mean(z: Array, m: Any) -> Array:
-        return functions.expected_value(fit.family, natural_parameter(fit.family, fit.link, z), trials=m)
-
+    mean = partial(expected_from, inference.fit)
     if scale == "linear":
         variance = covariance if z.ndim == 1 else jnp.diagonal(covariance, axis1=1, axis2=2)
         error = jnp.sqrt(variance)
@@ -182,9 +179,7 @@ def _of_linear(inference: Inference, X: Array) -> Array:
     params = inference.params
     a = Design(X, params.bias is not None).dense()
     k = 1 if params.weight.ndim == 1 else params.weight.shape[1]
-    q, eps = a.shape[1], jnp.sqrt(jnp.finfo(a.dtype).eps)
+    q = a.shape[1]
     value = jnp.einsum("na,aibj,nb->nij", a, inference.covariance.reshape(q, k, q, k), a, precision="highest")
-    null = inference.null.reshape(q, -1)
-    lost = jnp.any(jnp.abs(matmul(a, null)) > eps * matmul(jnp.abs(a), jnp.abs(null)), axis=1)
-    value = jnp.where(lost[:, None, None], jnp.nan, value)
+    value = jnp.where(determined(a, inference.null.reshape(q, -1))[:, None, None], value, jnp.nan)
     return value[:, 0, 0] if params.weight.ndim == 1 else value

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,7 +26,6 @@ _NOT_SAVED = (
     "log_likelihood",
     "dispersion",
     "observations",
-    "l2",
 )
 
 
@@ -45,8 +45,10 @@ class Model(NamedTuple):
         """A fit with these coefficients, for ``glm.predict``; how it was reached is not in the file."""
         family = FAMILIES[self.header["family"]].make(self.header["outputs"], self.header["size"])
         unknown: Any = jnp.asarray(jnp.nan)
+        params = Linear(jnp.asarray(self.weight), None if self.bias is None else jnp.asarray(self.bias))
         return glm.Fit(
-            params=Linear(jnp.asarray(self.weight), None if self.bias is None else jnp.asarray(self.bias)),
+            params=params,
+            l2=jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), params),
             status=jnp.asarray(int(Status[self.header["status"]])),
             family=family,
             link=links.resolve(family, self.header["link"]),
