@@ -282,6 +282,24 @@ def test_a_batch_of_fits_is_refused():
         glm.infer(fits, X, Y)
 
 
+def test_a_fit_without_its_data_is_refused():
+    fit = glm.fit(families.Poisson(), X, Y)
+    inference = glm.infer(fit, X, Y)
+    for ask in (
+        glm.standard_errors,
+        glm.summary,
+        glm.goodness_of_fit,
+        glm.leverage,
+        lambda f: glm.predict_with_errors(f, X),
+    ):
+        with pytest.raises(TypeError, match=r"glm.infer\(fit, X, y\)"):
+            ask(fit)
+    with pytest.raises(TypeError, match="likelihood_ratio_test asks"):
+        glm.likelihood_ratio_test(inference, fit)
+    with pytest.raises(TypeError, match="analysis_of_deviance asks"):
+        glm.analysis_of_deviance([inference, fit])
+
+
 def test_models_that_cannot_be_compared():
     of = lambda family, X, y, **options: glm.infer(glm.fit(family, X, y, **options), X, y)
     small, large = of(families.Poisson(), X[:, :1], Y), of(families.Poisson(), X, Y)

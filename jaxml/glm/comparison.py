@@ -19,7 +19,7 @@ from jax import Array
 
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
-from jaxml.glm.covariance import Inference, compute
+from jaxml.glm.covariance import Inference, compute, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
 from jaxml.glm.inference import HypothesisTest, hypothesis_test
 from jaxml.predictors import Linear
@@ -46,6 +46,7 @@ class AnalysisOfDeviance(NamedTuple):
     p_value: Array
 
 
+@of_inference
 def likelihood_ratio_test(small: Inference, large: Inference) -> HypothesisTest:
     """The test that the coefficients which the larger model has more are 0.
 
@@ -75,6 +76,7 @@ def likelihood_ratio_test(small: Inference, large: Inference) -> HypothesisTest:
     return _step(goods[0], goods[1], constraints * large.fit.family.free_size, large.freedom, large.dispersion)
 
 
+@of_inference
 def analysis_of_deviance(models: Sequence[Inference]) -> AnalysisOfDeviance:
     """Likelihood-ratio tests along a sequence of models, each within the next, as R's ``anova``.
 
@@ -118,6 +120,7 @@ def analysis_of_deviance(models: Sequence[Inference]) -> AnalysisOfDeviance:
     )
 
 
+@of_inference
 def score_test(inference: Inference, columns: Any) -> HypothesisTest:
     """Rao's test that further columns have coefficients 0, without a fit of them.
 

@@ -15,8 +15,9 @@ For several outputs 1 / (1 - h) becomes the matrix (I - H)^-1 of the row.
 Source: McCullagh & Nelder (1989), section 2.5; White (1980); MacKinnon & White (1985); Cameron, Gelbach & Miller (2011).
 """
 
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +96,24 @@ class Inference:
     def combination(self, L: Array) -> tuple[Array, Array]:
         """The covariance L V L' of linear combinations (m, p), and which of them the design determines."""
         return matmul(matmul(L, self.covariance), L.T), determined(L, self.null)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def of_inference(function: F) -> F:
+    """Decorator of what is asked of an :class:`Inference`: a fit alone is refused, naming the remedy."""
+
+    @wraps(function)
+    def ask(*args: Any, **options: Any) -> Any:
+        if any(isinstance(a, Fit) for a in jax.tree.leaves(args, is_leaf=lambda a: isinstance(a, Fit | Inference))):
+            name = function.__name__
+            raise TypeError(
+                f"{name} asks a fit and its data: glm.{name}(glm.infer(fit, X, y), ...); a fit alone keeps no data"
+            )
+        return function(*args, **options)
+
+    return ask  # type: ignore[return-value]
 
 
 class Computed(NamedTuple):

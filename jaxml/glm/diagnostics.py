@@ -20,7 +20,7 @@ from jax import Array
 
 from jaxml.families import functions
 from jaxml.families.base import Family
-from jaxml.glm.covariance import Inference, hat_factors, pieces
+from jaxml.glm.covariance import Inference, hat_factors, of_inference, pieces
 from jaxml.glm.inference import standard_errors
 from jaxml.glm.objective import recentred
 from jaxml.linalg import matmul
@@ -31,6 +31,7 @@ from jaxml.rows import column
 KINDS = ("response", "working", "pearson", "deviance")
 
 
+@of_inference
 def residuals(inference: Inference, kind: str = "deviance", *, standardized: bool = False) -> Array:
     """The distance of each y from what the fit expects; see the module docstring.
 
@@ -68,6 +69,7 @@ def residuals(inference: Inference, kind: str = "deviance", *, standardized: boo
     return _residuals(inference, kind=kind, standardized=standardized)
 
 
+@of_inference
 def leverage(inference: Inference) -> Array:
     """h of each row, between 0 and 1: how much of its own fitted value a row decides; their sum is the number of coefficients.
 
@@ -89,6 +91,7 @@ def leverage(inference: Inference) -> Array:
     return _leverage(inference)
 
 
+@of_inference
 def cooks_distance(inference: Inference) -> Array:
     """How far the fitted values move without the row, relative to their uncertainty; above 1 is large.
 
@@ -114,6 +117,7 @@ def cooks_distance(inference: Inference) -> Array:
     return _cook(inference)
 
 
+@of_inference
 def dfbetas(inference: Inference, *, scaled: bool = True) -> Linear:
     """The change of each coefficient without the row, to first order (exact for the normal family).
 

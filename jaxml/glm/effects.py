@@ -17,7 +17,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxml.dtypes import as_array, to_compute
-from jaxml.glm.covariance import Inference
+from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.inference import read_level
 from jaxml.glm.tails import two_sided, two_sided_quantile
 from jaxml.linalg import matmul
@@ -35,6 +35,7 @@ class MarginalEffects(NamedTuple):
     p_value: Array
 
 
+@of_inference
 def marginal_effects(
     inference: Inference, *, at: Any = "average", dummies: Any = (), level: Any = 0.95
 ) -> MarginalEffects:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml.glm import dispersion as scale
-from jaxml.glm.covariance import Inference
+from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.fit import fit_rows
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail
@@ -90,6 +90,7 @@ class GoodnessOfFit(NamedTuple):
         return None if self.pearson is None else chi_square_tail(self.pearson, self.freedom)
 
 
+@of_inference
 def goodness_of_fit(inference: Inference, *, null: str | None = None) -> GoodnessOfFit:
     """Deviance, log-likelihood, Pearson's statistic and those of the null model.
 
@@ -134,6 +135,7 @@ def goodness_of_fit(inference: Inference, *, null: str | None = None) -> Goodnes
     )
 
 
+@of_inference
 def log_likelihood(inference: Inference, *, dispersion: Any = "ml") -> Array:
     """The log-likelihood of the data at the fitted coefficients, for a choice of the dispersion.
 
@@ -176,6 +178,7 @@ def log_likelihood(inference: Inference, *, dispersion: Any = "ml") -> Array:
     return scale.log_likelihood_at(fit.family, safe, eta, jnp.asarray(phi, eta.dtype), fit.weight_kind)
 
 
+@of_inference
 def effective_parameters(inference: Inference) -> Array:
     """tr((I + N l2 P)^-1 I), the number of coefficients that were estimated; the rank without a penalty.
 

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxml.checks import read_rows, refuse_bad_values
 from jaxml.dtypes import to_compute
 from jaxml.glm import dispersion
-from jaxml.glm.covariance import Computed, Inference, compute
+from jaxml.glm.covariance import Computed, Inference, compute, of_inference
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail, f_tail, two_sided, two_sided_quantile
 from jaxml.linalg import matmul
@@ -109,6 +109,7 @@ def infer(
     return found.inference
 
 
+@of_inference
 def standard_errors(inference: Inference) -> Linear:
     """The square roots of the variances of the coefficients.
 
@@ -129,6 +130,7 @@ def standard_errors(inference: Inference) -> Linear:
     return jax.tree.map(lambda s, known: jnp.where(known, s, jnp.nan), errors, inference.estimable)
 
 
+@of_inference
 def coefficient_tests(inference: Inference) -> CoefficientTests:
     """Wald's test of each coefficient against 0: t with n - rank degrees of freedom where the dispersion is estimated, else z.
 
@@ -151,6 +153,7 @@ def coefficient_tests(inference: Inference) -> CoefficientTests:
     return _coefficient_tests(inference)
 
 
+@of_inference
 def confidence_intervals(inference: Inference, *, level: Any = 0.95) -> tuple[Linear, Linear]:
     """Wald's intervals, estimate -+ quantile times standard error.
 
@@ -178,6 +181,7 @@ def confidence_intervals(inference: Inference, *, level: Any = 0.95) -> tuple[Li
     return end(-t), end(t)
 
 
+@of_inference
 def wald_test(inference: Inference, hypothesis: Any, value: Any = 0.0) -> HypothesisTest:
     """Wald's test of linear hypotheses L theta = value about the coefficients.
 

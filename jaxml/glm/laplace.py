@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from jaxml.glm.covariance import Inference
+from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.goodness import log_likelihood
 from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 
 
+@of_inference
 def log_evidence(inference: Inference) -> Array:
     """log p(y), to compare penalties and sets of columns: larger is better.
 
@@ -57,6 +58,7 @@ def log_evidence(inference: Inference) -> Array:
     return value
 
 
+@of_inference
 def sample_posterior(inference: Inference, key: Array, draws: int = 1000) -> Linear:
     """Draws of the coefficients from N(params, covariance).
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxml.glm.covariance import Inference
+from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
 from jaxml.glm.inference import coefficient_tests, confidence_intervals, standard_errors
 from jaxml.glm.rank import centred_columns
@@ -121,6 +121,7 @@ class Summary:
         return lines
 
 
+@of_inference
 def summary(
     inference: Inference,
     *,
@@ -199,6 +200,7 @@ def summary(
     )
 
 
+@of_inference
 def condition_number(inference: Inference) -> Array:
     """Largest over least singular value of the columns, centred if there is an intercept, and scaled to unit length.
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml.families import functions
-from jaxml.glm.covariance import Inference, determined
+from jaxml.glm.covariance import Inference, determined, of_inference
 from jaxml.glm.inference import read_level
 from jaxml.glm.laplace import sample_posterior
 from jaxml.glm.tails import two_sided_quantile
@@ -37,6 +37,7 @@ class Prediction(NamedTuple):
     high: Array
 
 
+@of_inference
 def predict_with_errors(
     inference: Inference,
     X: Any,
@@ -93,6 +94,7 @@ def predict_with_errors(
     return _predict(inference, X, offset, trials, read_level(level, weight.dtype), scale=scale, method=method)
 
 
+@of_inference
 def sample_predictive(
     inference: Inference, X: Any, key: Array, draws: int = 1000, *, offset: Any = None, trials: Any = None
 ) -> Any:
