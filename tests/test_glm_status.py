@@ -305,54 +305,46 @@ def with_one(X):
     return np.column_stack([X, np.ones(len(X))])
 
 
-def verdicts(name, X, y, weights):
-    family = {"bernoulli": families.Bernoulli(), "poisson": families.Poisson(), "categorical": families.Categorical(3)}[
-        name
-    ]
-    fit = jax.jit(jax.vmap(lambda X, y, weights: glm.fit(family, X, y, weights=weights)))(X, y, weights)
+def conditions(name, X, y):
+    """What a direction of separation must not make negative, and what it must leave at 0, typed from the definition."""
+    one = with_one(X)
+    if name == "bernoulli":
+        return (2 * y[:, None] - 1) * one, None
+    if name == "poisson":
+        return -one[y == 0], one[y > 0]
+    if name == "binomial":
+        return np.concatenate([one[y == 2], -one[y == 0]]), one[y == 1]
+    # One row for each example and other class: (d_y - d_k)' x, in the 9 entries of D.
+    other = lambda c: [k for k in range(3) if k != c]
+    return [np.kron(np.eye(3)[c] - np.eye(3)[k], row) for row, c in zip(one, y, strict=True) for k in other(c)], None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bernoulli", "poisson", "binomial", "categorical"])
+def test_verdict_on_1000_random_designs_equals_the_linear_program(name):
+    seed, counts = {"bernoulli": (0, 2), "poisson": (1, 4), "binomial": (3, 3), "categorical": (2, 3)}[name]
+    family = {
+        "bernoulli": families.Bernoulli(),
+        "poisson": families.Poisson(),
+        "binomial": families.Binomial(),
+        "categorical": families.Categorical(3),
+    }[name]
+    X, y, weights = binary_designs(seed, 1000, counts)
+    given = (lambda y: (y, np.full_like(y, 2))) if name == "binomial" else (lambda y: y)
+    fit = jax.jit(jax.vmap(lambda X, y, weights: glm.fit(family, X, y, weights=weights)))(X, given(y), weights)
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(fit.params))
-    return np.asarray(fit.status)
-
-
-def compare(status, expected):
-    wrong = np.flatnonzero(status != np.where(expected, int(Status.SEPARATED), int(Status.CONVERGED)))
-    assert expected.any()
-    assert not expected.all()
-    assert wrong.size == 0, [(int(i), Status(status[i]).name, bool(expected[i])) for i in wrong]
-
-
-@pytest.mark.slow
-def test_verdict_on_150_binary_designs_equals_the_linear_program():
-    X, y, weights = binary_designs(0, 150)
-    expected = [rises((2 * b[:, None] - 1) * with_one(a)) for a, b in kept(X, y, weights)]
-    compare(verdicts("bernoulli", X, y, weights), np.array(expected))
-
-
-@pytest.mark.slow
-def test_verdict_on_60_poisson_designs_equals_the_linear_program():
-    X, y, weights = binary_designs(1, 60, counts=4)
-    expected = [
-        rises(-with_one(a[b == 0]), with_one(a[b > 0])) if (b == 0).any() else False for a, b in kept(X, y, weights)
-    ]
-    compare(verdicts("poisson", X, y, weights), np.array(expected))
-
-
-@pytest.mark.slow
-def test_verdict_on_60_designs_of_three_classes_equals_the_linear_program():
-    X, y, weights = binary_designs(2, 60, counts=3)
-
-    def margins(a, b):
-        # One row for each example and other class: (d_y - d_k)' x, in the 9 entries of D.
-        return [
-            np.kron(np.eye(3)[c] - np.eye(3)[k], row)
-            for row, c in zip(with_one(a), b, strict=True)
-            for k in range(3)
-            if k != c
-        ]
-
-    expected = [rises(margins(a, b)) for a, b in kept(X, y, weights)]
-    compare(verdicts("categorical", X, y, weights), np.array(expected))
-
-
-def kept(X, y, weights):
-    return [(a[w > 0], b[w > 0]) for a, b, w in zip(X, y, weights, strict=True)]
+    expected, found = [], []
+    for a, b, w in zip(X, y, weights, strict=True):
+        rows, equal = conditions(name, a[w > 0], b[w > 0])
+        expected.append(len(rows) > 0 and rises(rows, equal))
+        said = glm.separation(family, a, given(b), weights=w)
+        found.append(said.separated)
+        # The direction itself proves the verdict.
+        D = np.concatenate([np.atleast_1d(p).reshape(-1, 3 if name == "categorical" else 1) for p in said.direction])
+        margins = np.asarray(rows) @ D.ravel() if len(rows) else np.zeros(1)
+        assert (margins.max() > 1e-6) == said.separated and margins.min() > -1e-12
+        assert equal is None or np.abs(equal @ D.ravel()).max(initial=0) < 1e-12
+    np.testing.assert_array_equal(found, expected)
+    wrong = np.flatnonzero(np.asarray(fit.status) != np.where(expected, int(Status.SEPARATED), int(Status.CONVERGED)))
+    assert any(expected) and not all(expected)
+    assert wrong.size == 0, [(int(i), Status(fit.status[i]).name, expected[i]) for i in wrong]

@@ -40,6 +40,8 @@ from jaxml.glm.predict import predict_natural as predict_natural
 from jaxml.glm.predict import predict_statistic as predict_statistic
 from jaxml.glm.predict import score as score
 from jaxml.glm.result import Fit as Fit
+from jaxml.glm.separation import Separation as Separation
+from jaxml.glm.separation import separation as separation
 from jaxml.glm.summary import Summary as Summary
 from jaxml.glm.summary import condition_number as condition_number
 from jaxml.glm.summary import summary as summary

@@ -18,10 +18,10 @@ from jaxml.chunks import in_chunks
 from jaxml.families.base import Family
 from jaxml.families.functions import natural
 from jaxml.glm import dispersion
+from jaxml.glm.certificate import runs_away
 from jaxml.glm.objective import GLMObjective, flat_directions, penalty_table, recentred, total_weight
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
-from jaxml.glm.separation import runs_away
 from jaxml.glm.start import starting_point
 from jaxml.glm.survey import Survey
 from jaxml.links import Link
@@ -130,7 +130,7 @@ class _Separable(GLMObjective):
     extreme: Any = None
 
     def unbounded(self, params: Linear, step: Linear) -> Array:
-        """See :func:`jaxml.glm.separation.runs_away`."""
+        """See :func:`jaxml.glm.certificate.runs_away`."""
         return runs_away(self, params, step, self.extreme)
 
     def faint(self, hessian: Array) -> Array:

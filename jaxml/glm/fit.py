@@ -143,6 +143,24 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
     dtype, k = rows.X.dtype, () if family.natural_size is None else (family.natural_size,)
     shape = rows.X.shape[1:] + k
     family = jax.tree.map(lambda a: jnp.asarray(a, dtype), family)
+    penalty = read_penalty(l2, shape, dtype, intercept)
+    if init is not None:
+        if not isinstance(init, Linear) or (init.bias is None) == intercept:
+            raise ValueError(f"init must be a Linear with {'a' if intercept else 'no'} bias, got {init!r}")
+        if jnp.shape(init.weight) != shape or (intercept and jnp.shape(init.bias) != k):
+            raise ValueError(
+                f"init.weight and init.bias must have shapes {shape} and {k}, got {jax.tree.map(jnp.shape, init)}"
+            )
+        for a in jax.tree.leaves(init):
+            if not isinstance(a, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(jnp.asarray(a)))):
+                raise ValueError(f"init must be finite, got {init}")
+        init = Linear(jnp.asarray(init.weight, dtype), jnp.asarray(init.bias, dtype) if intercept else None)
+    return family, penalty, init
+
+
+def read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -> Linear:
+    """``l2`` of :func:`fit` in the shapes of the params, the weight's being ``shape``."""
+    k = shape[1:]
     pair = l2 if isinstance(l2, Linear) else Linear(l2, 0.0)
     on_weight = jnp.asarray(pair.weight, dtype)
     if on_weight.ndim == 1 and len(shape) == 2:
@@ -156,18 +174,7 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
     for a in (on_weight, on_bias):
         if not isinstance(a, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(a) & (a >= 0))):
             raise ValueError(f"l2 must be finite and not negative, got {l2}")
-    if init is not None:
-        if not isinstance(init, Linear) or (init.bias is None) == intercept:
-            raise ValueError(f"init must be a Linear with {'a' if intercept else 'no'} bias, got {init!r}")
-        if jnp.shape(init.weight) != shape or (intercept and jnp.shape(init.bias) != k):
-            raise ValueError(
-                f"init.weight and init.bias must have shapes {shape} and {k}, got {jax.tree.map(jnp.shape, init)}"
-            )
-        for a in jax.tree.leaves(init):
-            if not isinstance(a, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(jnp.asarray(a)))):
-                raise ValueError(f"init must be finite, got {init}")
-        init = Linear(jnp.asarray(init.weight, dtype), jnp.asarray(init.bias, dtype) if intercept else None)
-    return family, Linear(on_weight, on_bias if intercept else None), init
+    return Linear(on_weight, on_bias if intercept else None)
 
 
 def _sized(solver: Any, rows: Rows, family: Family) -> Any:

@@ -1,92 +1,321 @@
-r"""A certificate that a likelihood has no maximum.
+r"""Whether a likelihood has a maximum, decided exactly by linear programming; for the host.
 
-A direction D of the parameters along which no row's log-likelihood ever falls and some row's rises proves it: with v_i = D x_i
-and s the support function of T, every row must have s(v_i) = <T(y_i), v_i>. For a Bernoulli y that is (2 y - 1) v >= 0.
-With l2 > 0 only unpenalised directions (the bias) can run away.
+A direction D of the coefficients runs away where no row's log-likelihood falls along it and some row's rises. With v = D x:
 
-Source: Albert & Anderson (1984), Biometrika 71; Geyer (2009), Electronic Journal of Statistics 3.
+    binary, binomial      v >= 0 where all trials are successes, v <= 0 where none is, v = 0 between
+    Poisson and the like  v <= 0 where y = 0, v = 0 where y > 0
+    classes               v_j = max_k v_k for every class j that was seen in the row
+
+These directions form a cone. One program finds all rows whose likelihood rises along some of them: maximise sum_i t_i subject to
+A_i D >= t_i and 0 <= t_i <= 1, which at the optimum are 0 or 1. The rows with t = 0 are left to a model that has a maximum, and
+what they do not determine of a coefficient is infinite.
+
+Source: Albert & Anderson (1984), Biometrika 71; Konis (2007), thesis, Oxford; Geyer (2009), Electronic Journal of Statistics 3.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax import Array, lax
-from jax.flatten_util import ravel_pytree
+import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import csr_array, hstack, identity, kron
 
-from jaxml.glm.objective import GLMObjective
-from jaxml.linalg import matmul
+from jaxml import links
+from jaxml.checks import check_family, read_rows, refuse_bad_values
+from jaxml.families.base import Family
+from jaxml.glm.fit import read_penalty
+from jaxml.glm.objective import penalty_table
 from jaxml.predictors import Linear
+from jaxml.rows import Rows
+
+_SMALL = 1e-9  # of what a unit of a scaled direction moves: below this a linear program sees nothing
+_FIRST = 40  # conditions for each unknown that a program starts with
+_SHOWN = 10  # names in a sentence
 
 
-def runs_away(o: GLMObjective, params: Linear, step: Linear, extreme: Array) -> Array:
-    """Whether a direction certifies separation: the step, the params, the part of the step that leaves settled rows alone, or
-    ``extreme``, one of the bias alone.
+@dataclass(frozen=True)
+class Separation:
+    """What :func:`separation` found; ``print`` says it in words.
 
-    Under quasi-complete separation some rows keep a finite predictor: those that the step moves by less than a fraction of the
-    largest movement are taken as settled, and the step is projected on the null space of their x.
+    Attributes:
+        separated: whether the likelihood has no maximum.
+        complete: whether every row that counts is predicted without error in the limit.
+        rows: (n,) bool, those whose likelihood rises for ever along the direction.
+        direction: Linear, along which the likelihood rises for ever; zeros if there is none. Of unit size on columns of unit spread.
+        limits: Linear, the limit of each coefficient: inf or -inf, 0 for a finite one, NaN where it may run off either way.
+        names: of the columns.
     """
-    x, y = o.linear(params)[0].dense(), o.rows.safe().y
-    moving, reached = (
-        _stack(jax.tree.map(lambda p, a: jnp.where(p > 0, 0, a), o.l2, _seen(o, d))) for d in (step, params)
-    )
-    bias = moving if params.bias is None else jnp.zeros_like(moving).at[-1].set(jnp.where(o.l2.bias > 0, 0, extreme))
-    candidates = (
-        jnp.stack([moving, reached, bias, moving, moving, moving]),
-        jnp.array([0, 0, 0, 1e-1, 1e-2, 1e-4], x.dtype),
-    )
-    return jnp.any(lax.map(lambda c: _certifies(o, x, y, *c), candidates))
+
+    separated: bool
+    complete: bool
+    rows: np.ndarray
+    direction: Linear
+    limits: Linear
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.separated:
+            return "Not separated: the likelihood has a maximum."
+        found = np.flatnonzero(self.rows)
+        count = f"{found.size} row{'s' * (found.size != 1)}"
+        kind = "Complete" if self.complete else "Quasi-complete"
+        which = "every row is predicted without error in the limit"
+        if not self.complete:
+            which = f"the likelihood of {count} ({_listed(found)}) rises for ever"
+        return (
+            f"{kind} separation: {which}. Without a finite value: {_listed(self._words())}."
+            " Use l2 > 0 on them, firth=True, or drop or pool the columns."
+        )
+
+    def _words(self) -> list[str]:
+        """Each coefficient without a finite limit, with its limit."""
+        words = []
+        for name, limit in zip(
+            (*self.names, "(intercept)"), [*self.limits.weight, self.limits.bias][: len(self.names) + 1], strict=False
+        ):
+            if limit is None or not np.any(limit != 0):
+                continue
+            values = np.atleast_1d(limit)
+            each = ", ".join("either way" if np.isnan(v) else "finite" if v == 0 else f"{v:+g}" for v in values)
+            words.append(f"{name} ({each})")
+        return words
 
 
-def _seen(o: GLMObjective, direction: Linear) -> Linear:
-    """The direction without its part in the null space of X."""
-    if o.flat is None:
-        return direction
-    d, unravel = ravel_pytree(direction)
-    return unravel(d - matmul(o.flat, d))
+def separation(
+    family: Family,
+    X: Any,
+    y: Any,
+    *,
+    weights: Any = None,
+    l2: Any = 0.0,
+    intercept: bool = True,
+    link: Any = None,
+    names: Sequence[str] | None = None,
+) -> Separation:
+    """Whether, and where, the likelihood of a generalised linear model rises for ever.
 
+    Args:
+        family: the law of y.
+        X: (n, d).
+        y: as for :func:`jaxml.glm.fit`.
+        weights: (n,); rows of weight 0 do not count, and other weights make no difference.
+        l2: penalties, as for :func:`jaxml.glm.fit`: a penalised coefficient stays finite.
+        intercept: whether there is a bias.
+        link: as for :func:`jaxml.glm.fit`.
+        names: d names of the columns, for the words; by default x0, x1, ...
 
-def _stack(direction: Linear) -> Array:
-    return direction.weight if direction.bias is None else jnp.concatenate([direction.weight, direction.bias[None]])
+    Returns:
+        :class:`Separation`. Decided up to gaps of 1e-9 of the spread of a column. An offset makes no difference.
 
+    Raises:
+        ValueError, TypeError: bad input; or inside jit, where the status of a fit tells.
 
-def _certifies(o: GLMObjective, x: Array, y: Any, D: Array, threshold: Array) -> Array:
-    size = _spread(matmul(x, D))
-    settled = size <= threshold * jnp.max(size)
-    D = _project(jnp.where(settled[:, None], x, 0), D)
-    v = matmul(x, D)
-    # The rounding of each v, a sum of d products.
-    noise = 100 * jnp.finfo(x.dtype).eps * matmul(jnp.abs(x), jnp.abs(D))
-    noise = noise if v.ndim == 1 else jnp.max(noise, axis=-1)
-    still = _spread(v) <= noise
-    v = jnp.where(still if v.ndim == 1 else still[:, None], 0, v)
-    m = o.family.trials(y)
-    gap = m * o.family.support_function(v) - o.family.inner(v, o.family.statistic(y))
-    # Classes may tie, up to rounding; for a scalar statistic what is not rounding is a violation.
-    room = noise * jnp.maximum(m, 1) if o.family.redundant else 0
-    # A projection that leaves next to nothing of the direction is rounding itself.
-    left = jnp.max(_spread(v)) > jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.max(size)
-    return jnp.all(gap <= room) & left
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxml import families, glm
+        >>> found = glm.separation(families.Bernoulli(), jnp.array([[-2.0], [0.0], [0.0], [3.0]]), jnp.array([0, 0, 1, 1]))
+        >>> print(found)
+        Quasi-complete separation: the likelihood of 2 rows (0, 3) rises for ever. Without a finite value: x0 (+inf). Use l2 > 0 on
+        them, firth=True, or drop or pool the columns.
 
-
-def _spread(v: Array) -> Array:
-    """How far a row moves: |v|, or for several classes the range, since a common shift is no movement."""
-    return jnp.abs(v) if v.ndim == 1 else jnp.max(v, axis=-1) - jnp.min(v, axis=-1)
-
-
-def _project(kept: Array, D: Array) -> Array:
-    """The part of D in the null space of the rows `kept` (the others are zero), columns scaled to unit length.
-
-    Eigenvectors of the Gram lose half of the digits; the correction by what `kept` still sees of the projection restores them.
+    Source: Albert & Anderson (1984); Konis (2007).
     """
-    length = jnp.linalg.norm(kept, axis=0)
-    scale = jnp.where(length > 0, length, 1)
-    column = scale if D.ndim == 1 else scale[:, None]
-    kept = kept / scale
-    values, vectors = jnp.linalg.eigh(matmul(kept.T, kept))
-    null = values <= 1e4 * jnp.finfo(kept.dtype).eps * jnp.max(values)
-    free, bound = jnp.where(null, vectors, 0), jnp.where(null, 0, vectors)
-    part = matmul(free, matmul(free.T, D * column))
-    seen = matmul(bound.T, matmul(matmul(kept, part).T, kept).T)
-    inverse = jnp.where(null, 0, 1 / jnp.where(null, 1, values))
-    return (part - matmul(bound, seen * (inverse if D.ndim == 1 else inverse[:, None]))) / column
+    check_family(family)
+    link = links.resolve(family, link)
+    rows = read_rows(family, X, y, weights, None)
+    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((rows, l2))):
+        raise ValueError("separation is decided on the host; inside jit look at the status of a fit")
+    refuse_bad_values(family, rows)
+    d = rows.X.shape[1]
+    names = tuple(f"x{j}" for j in range(d)) if names is None else tuple(map(str, names))
+    if len(names) != d:
+        raise ValueError(f"names has {len(names)} entries, expected {d}, one for each column of X")
+    shape = (d,) if family.natural_size is None else (d, family.natural_size)
+    penalties = read_penalty(l2, shape, rows.X.dtype, intercept)
+    if not (family.redundant or links.spans_mean(family, link)):
+        zero = jax.tree.map(np.zeros_like, jax.tree.map(np.asarray, penalties))
+        return Separation(False, False, np.zeros(rows.n, bool), zero, zero, names)
+    return _decide(family, rows, np.asarray(penalty_table(family, penalties), float), intercept, names)
+
+
+# -- the cone --------------------------------------------------------------------------------------------------------
+def _decide(family: Family, rows: Rows, penalties: np.ndarray, intercept: bool, names: tuple[str, ...]) -> Separation:
+    on = np.asarray(rows.on)
+    x, to_user = _scaled(np.asarray(rows.X, float)[on], intercept and not np.any(penalties[-1] > 0), intercept)
+    k = penalties.shape[1]
+    rises, still, owner = _margins(family, jax.tree.map(lambda a: np.asarray(a)[on], rows.y), k)
+    rises, still = (_on_design(part, x, k) for part in (rises, still))
+    # Coordinates of the directions that are allowed: those not penalised, with rows that sum to zero over the classes.
+    allowed = np.eye(x.shape[1] * k)[:, penalties.ravel() == 0]
+    if family.redundant:
+        allowed = allowed @ _null_space(np.kron(np.eye(x.shape[1]), np.ones((1, k))) @ allowed)
+    basis = allowed @ _null_space(still @ allowed)
+    basis, moving, c = _recede(rises, basis)
+    direction = basis @ c
+    size = np.max(np.abs(direction), initial=0)
+    table = (direction / (size if size else 1)).reshape(-1, k)
+    gains = np.zeros(len(x), bool)
+    gains[owner[moving]] = True
+    all_rows = np.zeros(rows.n, bool)
+    all_rows[on] = gains
+    limits = _limits(to_user, rises[moving], basis, k)
+    shape = (lambda a: a[:, 0]) if family.natural_size is None else (lambda a: a)
+    as_linear = lambda a: Linear(shape(a[:-1]), shape(a)[-1]) if intercept else Linear(shape(a), None)
+    direction = np.where(limits == 0, 0, to_user @ table)
+    return Separation(
+        bool(moving.any()),
+        bool(moving.all() and not still.any()),
+        all_rows,
+        as_linear(direction),
+        as_linear(limits),
+        names,
+    )
+
+
+def _scaled(x: np.ndarray, centred: bool, intercept: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of spread 1, centred where a bias can make up for it, and of ones; and the map of coefficients to the user's."""
+    center = x.mean(axis=0) if centred else np.zeros(x.shape[1])
+    x = x - center
+    size = np.max(np.abs(x), axis=0, initial=0)
+    size = np.where(size > 0, size, 1)
+    x, to_user = x / size, np.diag(1 / size)
+    if not intercept:
+        return x, to_user
+    to_user = np.block([[to_user, np.zeros((len(size), 1))], [-(center / size)[None], np.ones((1, 1))]])
+    return np.column_stack([x, np.ones(len(x))]), to_user
+
+
+def _margins(family: Family, y: Any, k: int) -> tuple[csr_array, csr_array, np.ndarray]:
+    """What must not be negative and what must be 0 of v, (m, n k) with a row for each condition, and the rows of data of the former."""
+    m = np.broadcast_to(np.asarray(family.trials(y), float), (len(jax.tree.leaves(y)[0]),))
+    t = np.asarray(family.statistic(y), float)
+    n = len(m)
+    some = m > 0
+    if k == 1 and not family.redundant:
+        low, high = family.mean_bounds
+        at_low, at_high = some & (t <= low * m), some & (t >= high * m)
+        sign = at_high.astype(float) - at_low
+        either = np.flatnonzero(sign)
+        rises = csr_array((sign[either], (np.arange(either.size), either)), shape=(either.size, n))
+        fixed = np.flatnonzero(some & (sign == 0))
+        return rises, csr_array((np.ones(fixed.size), (np.arange(fixed.size), fixed)), shape=(fixed.size, n)), either
+    # The class seen most often against each of the others: equal if that was seen too, at least as large if not.
+    first = np.argmax(t, axis=1)
+    row, other = np.nonzero(some[:, None] & (np.arange(k) != first[:, None]))
+    seen = t[row, other] > 0
+    each = np.arange(row.size)
+    table = csr_array(
+        (np.repeat([1.0, -1.0], row.size), (np.tile(each, 2), np.concatenate([row * k + first[row], row * k + other]))),
+        shape=(row.size, n * k),
+    )
+    return table[each[~seen]], table[each[seen]], row[~seen]
+
+
+def _on_design(conditions: csr_array, x: np.ndarray, k: int) -> np.ndarray:
+    """Conditions on v as conditions on ravel(D), v = x D."""
+    return np.asarray((conditions @ kron(csr_array(x), identity(k))).todense())
+
+
+def _null_space(a: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of {c : a c = 0}, (p, r); rank up to rounding."""
+    if not a.shape[0]:
+        return np.eye(a.shape[1])
+    gram_root = np.linalg.qr(a, mode="r") if a.shape[0] > a.shape[1] else a
+    _, values, vectors = np.linalg.svd(gram_root)
+    rank = np.sum(values > max(a.shape) * np.finfo(float).eps * np.max(values, initial=0))
+    return vectors[rank:].T
+
+
+def _recede(rises: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A basis of the span of the cone, the conditions that are not always equalities, and coordinates of a point well inside it.
+
+    What the program takes for equalities within its tolerance is solved for exactly, and the program run again on what is left, until
+    its answer stands up to rounding.
+    """
+    moving = np.ones(len(rises), bool)
+    while moving.any() and basis.shape[1]:
+        a = rises[moving] @ basis
+        # What is left of a condition that holds on the whole of the basis is rounding.
+        idle = np.max(np.abs(a), axis=1) <= 1e-11 * np.linalg.norm(rises[moving], axis=1)
+        if idle.any():
+            moving[np.flatnonzero(moving)[idle]] = False
+            continue
+        c = _well_inside(a)
+        # A margin of the size of its rounding is none.
+        noise = 100 * np.finfo(float).eps * (np.abs(rises[moving]) @ (np.abs(basis) @ np.abs(c)))
+        found = np.zeros_like(moving)
+        found[moving] = a @ c > noise
+        if found.sum() == moving.sum():
+            return basis, moving, c
+        settled = rises[moving & ~found] @ basis
+        moving = found
+        basis = basis @ _null_space(settled)
+    return basis[:, :0], np.zeros_like(moving), np.zeros(0)
+
+
+def _well_inside(a: np.ndarray) -> np.ndarray:
+    """A point c of the cone a c >= 0 that has a margin wherever any point of it has one.
+
+    The program is run on some of the conditions, and again with those that its answer leaves without a margin, until there are none
+    but those that it knows.
+    """
+    a = np.unique(a, axis=0)
+    size = np.max(np.abs(a), axis=1)
+    a = a[size > _SMALL] / size[size > _SMALL, None]
+    m, r = a.shape
+    first = np.linspace(0, m - 1, min(m, _FIRST * r)).astype(int)
+    known = np.zeros(m, bool)
+    known[first] = True
+    while True:
+        c = _program(a[known])
+        if not c.any() and np.linalg.matrix_rank(a[known]) == r:
+            return c
+        margins = a @ c
+        missing = np.flatnonzero(~known & (margins <= 1e-7 * np.max(np.abs(c), initial=0)))
+        if not missing.size:
+            return c
+        known[missing[np.argsort(margins[missing])[: len(first)]]] = True
+
+
+def _program(a: np.ndarray) -> np.ndarray:
+    """c of: maximise sum t subject to a c >= t, 0 <= t <= 1."""
+    m, r = a.shape
+    best = linprog(
+        np.concatenate([np.zeros(r), -np.ones(m)]),
+        hstack([csr_array(-a), identity(m)]),
+        np.zeros(m),
+        bounds=[(None, None)] * r + [(0.0, 1.0)] * m,
+        method="highs",
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+    )
+    if best.x is None:
+        raise RuntimeError(f"the linear program of separation was not solved: {best.message}")
+    c, t = best.x[:r], best.x[r:]
+    return c if np.any(t > 0.5) else np.zeros(r)
+
+
+def _limits(to_user: np.ndarray, a: np.ndarray, basis: np.ndarray, k: int) -> np.ndarray:
+    """The limit of each of the user's coefficients, in a table (q, k): see :class:`Separation`."""
+    q = len(to_user)
+    limits = np.zeros(q * k)
+    if not basis.shape[1]:
+        return limits.reshape(q, k)
+    for j, functional in enumerate(np.kron(to_user, np.eye(k)) @ basis):
+        if np.max(np.abs(functional)) <= 1e-10 * np.sum(np.abs(to_user[j // k])):
+            continue
+        most, least = (_reach(sign * functional / np.max(np.abs(functional)), a @ basis) for sign in (1, -1))
+        limits[j] = np.nan if most and least else np.inf if most else -np.inf
+    return limits.reshape(q, k)
+
+
+def _reach(functional: np.ndarray, a: np.ndarray) -> bool:
+    """Whether the functional is positive somewhere in the cone a c >= 0."""
+    best = linprog(-functional, -a, np.zeros(len(a)), bounds=(-1, 1), method="highs")
+    return bool(-best.fun > 1e-7)
+
+
+def _listed(items: Any) -> str:
+    words = [str(item) for item in items[:_SHOWN]]
+    return ", ".join(words) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
