@@ -117,12 +117,14 @@ def of_inference(function: F) -> F:
 
 
 class Computed(NamedTuple):
-    """The inference; in standard errors, how far the params are from the optimum of these rows and from 0; the rank."""
+    """The inference; in standard errors, how far the params are from the optimum of these rows and from 0; the rank; the largest
+    inflation of a variance by the other columns."""
 
     inference: Inference
     distance: Array
     length: Array
     rank: Array
+    inflation: Array
 
 
 def determined(L: Array, null: Array) -> Array:
@@ -200,7 +202,8 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     theta = ravel_pytree(params)[0]
     length = jnp.sqrt(theta @ matmul(ev.hessian if ev.scoring is None else ev.scoring, theta))
     unit = jnp.sqrt(jnp.where(phi > 0, phi, 1))
-    return Computed(done, distance / unit, length / unit, rank.rank)
+    inflation = jnp.max(jnp.diagonal(ev.hessian) * jnp.sum(jnp.square(root), axis=1), initial=1)
+    return Computed(done, distance / unit, length / unit, rank.rank, inflation)
 
 
 def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) -> Array:

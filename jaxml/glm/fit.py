@@ -15,6 +15,7 @@ from jaxml import links
 from jaxml.checks import check_family, check_options, check_values, read_rows
 from jaxml.families.base import Family
 from jaxml.glm.engine import compiled_fit
+from jaxml.glm.refine import LEAST_PIVOT, is_least_squares, may_be, refined_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
 from jaxml.glm.survey import survey
@@ -44,6 +45,7 @@ def fit(
     solver: Any = None,
     check: Any = "support",
     trace: bool = False,
+    refine: bool = False,
 ) -> Fit:
     """Maximum (penalised) likelihood of a generalised linear model.
 
@@ -65,6 +67,8 @@ def fit(
         check: 'support': refuse y outside the support; 'hull': accept y in its convex hull (quasi-likelihood: Pearson
             dispersion, no log-likelihood); False: look at no value, warn of nothing, return before the fit has run.
         trace: record objective and gradient norm at each step.
+        refine: for the normal family with the identity link and Newton's method: where columns are nearly dependent, refine the
+            solution to the last digits, see :func:`jaxml.glm.linear_regression`, which does.
 
     Returns:
         :class:`Fit`. Its params are differentiable in X, y, weights, offset and l2 by the implicit function theorem.
@@ -89,7 +93,7 @@ def fit(
     if not intercept and not rows.X.shape[1]:
         raise ValueError("X has no columns and intercept=False leaves no parameter to fit")
     how = {"l2": l2, "intercept": intercept, "link": link, "init": init, "solver": solver}
-    return fit_rows(family, rows, **how, weight_kind=weight_kind, check=check, trace=trace)
+    return fit_rows(family, rows, **how, weight_kind=weight_kind, check=check, trace=trace, refine=refine)
 
 
 def fit_rows(
@@ -105,10 +109,15 @@ def fit_rows(
     weight_kind: str = "frequency",
     trace: bool = False,
     full_rank: bool = False,
+    refine: bool = False,
 ) -> Fit:
     """:func:`fit` of rows that have been read; ``full_rank`` says that the columns are known to be independent."""
     link = links.resolve(family, link)
     family, l2, init = _cast(family, rows, l2, init, intercept)
+    if refine and not (is_least_squares(family, link) and isinstance(solver, Newton | None)):
+        raise ValueError(
+            f"refine=True is for Normal() with the identity link and Newton's method, got {family}, link {link.name!r}, solver {solver}"
+        )
     solver = prepared(_sized(Newton() if solver is None else solver, rows, family))
     block = block_rows(rows.X)
     facts = survey(family, rows, check or "support", block, intercept)
@@ -130,6 +139,8 @@ def fit_rows(
     result = compiled_fit(*data, plain=plain, **static)
     if plain and result.status == UNDECIDED:
         result = compiled_fit(*data, plain=False, **static)
+    if refine and may_be(~(facts.pivot >= LEAST_PIVOT), check):
+        result = refined_fit(result, rows, facts.pivot)
     if check and not isinstance(result.status, jax.core.Tracer):
         said = remarks(result, rows) if result.status == Status.BOUNDARY or not link.known else []
         if said or result.status != Status.CONVERGED:

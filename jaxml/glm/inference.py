@@ -16,6 +16,7 @@ from jaxml.checks import read_rows, refuse_bad_values
 from jaxml.dtypes import to_compute
 from jaxml.glm import dispersion
 from jaxml.glm.covariance import Computed, Inference, compute, of_inference
+from jaxml.glm.refine import MOST_INFLATION, is_least_squares, may_be, refined_inference
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail, f_tail, two_sided, two_sided_quantile
 from jaxml.linalg import matmul
@@ -106,6 +107,8 @@ def infer(
     found = compute(fit, rows, codes, kind=kind, information=information, block=block_rows(rows.X))
     if check and not isinstance(found.distance, jax.core.Tracer):
         _refuse_other_data(found)
+    if kind == "model" and is_least_squares(family, fit.link) and may_be(found.inflation > MOST_INFLATION, check):
+        return refined_inference(found.inference, found.inflation)
     return found.inference
 
 

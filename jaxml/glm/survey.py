@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from jaxml.checks import verdict
 from jaxml.families.base import Family
-from jaxml.glm.rank import surely_full_rank
+from jaxml.glm.rank import least_pivot, proves_full_rank
 from jaxml.rows import Rows, fold_blocks
 
 
@@ -26,6 +26,7 @@ class Survey(NamedTuple):
         offset: () or (k,), weighted mean of the offset, summing to 0 over the classes of a redundant family; 0 without one.
         ok: all values are finite and in the support.
         full_rank: a few rows prove that the design has full rank (False: not known).
+        pivot: how far the columns are from dependent, see :func:`jaxml.glm.rank.least_pivot`.
     """
 
     mean: Array
@@ -37,6 +38,7 @@ class Survey(NamedTuple):
     offset: Array
     ok: Array
     full_rank: Array
+    pivot: Array
 
 
 @partial(jax.jit, static_argnames=("check", "block", "intercept"))
@@ -55,9 +57,10 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     mean, rms = first / weight, jnp.sqrt(second / weight)
     fine &= jnp.all(jnp.isfinite(rms))
     center = mean if intercept else jnp.zeros_like(mean)
-    full = surely_full_rank(rows, center, intercept)
+    pivot = least_pivot(rows, center, intercept)
+    full = proves_full_rank(pivot, rows.X.shape[1])
     offset = _mean_offset(family, rows, w / weight)
-    return Survey(mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, full)
+    return Survey(mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, full, pivot)
 
 
 def _mean_offset(family: Family, rows: Rows, share: Array) -> Array:
