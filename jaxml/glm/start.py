@@ -21,6 +21,7 @@ from jaxml.optimize import Newton, driver
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear
 from jaxml.records import record
+from jaxml.rows import column
 
 
 def starting_point(objective: GLMObjective, survey: Survey, intercept: bool) -> Linear:
@@ -94,17 +95,18 @@ def _search(link: Link, m: Array) -> Array:
 
 
 def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
-    """The same engine on a design without columns."""
-    rows = objective.rows
-    w = rows.mass
-    on = (w > 0).reshape((-1,) + (1,) * (rows.offset.ndim - 1))
-    share = (w / jnp.sum(w)).reshape(on.shape)
-    middle = level - jnp.sum(jnp.where(on, share * rows.offset, 0), axis=0)
+    """The same engine on a design without columns, from the best of a few levels: rows far apart may have an offset each."""
+    rows = objective.rows.safe()
+    w = column(rows.mass / jnp.sum(rows.mass), rows.offset)
+    mean = jnp.sum(jnp.where(w > 0, w * rows.offset, 0), axis=0)
+    middles = level - jnp.stack([mean, *jnp.sort(rows.offset, axis=0)[jnp.array([0, rows.n // 2, rows.n - 1])]])
     empty = rows._replace(X=rows.X[:, :0])
     l2 = Linear(objective.l2.weight[:0], objective.l2.bias)
     bare = GLMObjective(
         objective.family, empty, objective.center[:0], l2, objective.total, 1, objective.link, objective.block
     )
+    values = lax.map(lambda bias: bare.loss(Linear(l2.weight, bias)), middles)
+    middle = middles[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))]
     params = Linear(l2.weight, middle)
     result, _ = driver.minimize(bare, params, Newton(max_steps=30, reuse=False), tol=1e-3)
     return jnp.where(jnp.isfinite(result.params.bias), result.params.bias, middle)

@@ -1,7 +1,8 @@
 """The one loop behind every full-batch solver: a flat accept-or-halve descent, compiled once.
 
 Each trip evaluates the objective at one trial point x + a p and either accepts it (and asks the solver for a new direction) or
-halves a. Step and line search share the evaluation, which is the only large thing to compile.
+halves a, or more than halves it where many halvings have not been enough. Step and line search share the evaluation, which is
+the only large thing to compile.
 
 Acceptance is Armijo's rule. Once a decrease is too small to be seen in the value, a step is accepted if it makes the slope
 along p smaller (Hager & Zhang 2005, "approximate Wolfe" condition), so that convergence does not stop at sqrt(eps).
@@ -315,7 +316,7 @@ class _Descent(NamedTuple):
         return _State(
             point=point,
             direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
-            size=jnp.where(t.accept | restart, 1, s.size / 2).astype(point.x.dtype),
+            size=_next_size(s.size, t.accept, restart, t.halvings),
             memory=choose(t.memory, s.memory),
             decrement=jnp.where(t.accept, t.decrement, s.decrement),
             fresh=fresh,
@@ -329,6 +330,16 @@ class _Descent(NamedTuple):
             status=jnp.where(advance, RUNNING, status).astype(jnp.int32),
             trace=_record(s.trace, t.steps, point, t.accept),
         )
+
+
+def _next_size(size: Array, accept: Array, restart: Array, halvings: Array) -> Array:
+    """The length of the next step: 1, or half the rejected one; from the tenth rejection on a quarter, an eighth, ...
+
+    Where hardly any curvature is left, as exp(-100) far down the tail of a likelihood, a Newton step is too long by that factor,
+    and so will be the next: after a step cut that far the next is at most 1,024 times as long.
+    """
+    cut = size * jnp.exp2(-jnp.maximum(1, halvings - 8).astype(size.dtype))
+    return jnp.where(restart, 1, jnp.where(accept, jnp.minimum(1, 1024 * size), cut)).astype(size.dtype)
 
 
 def _sufficient(s: _State, new: Point, eps: Any) -> Array:
