@@ -71,7 +71,7 @@ class GLMObjective:
         value, gradient, grams = self._sum_blocks(params, curvature, stage)
         value += self.penalty(params)
         gradient = jax.tree.map(lambda g, p, a: self.scale * (g + self.total * p * a), gradient, self.l2, params)
-        return Evaluation(self.scale * value, gradient, *map(self._with_penalty, grams))
+        return Evaluation(self.scale * value, gradient, *(self._with_penalty(gram, by_column=True) for gram in grams))
 
     def penalty(self, params: Linear) -> Array:
         """N/2 (l2_w |w|^2 + l2_b b^2)."""
@@ -82,12 +82,23 @@ class GLMObjective:
         """The design and the linear predictors of all rows, those of weight 0 made safe."""
         return linear_predictors(self.rows.safe(), self.center, params)
 
-    def _with_penalty(self, gram: Array) -> Array:
-        """Curvature of the size of the others along the flat directions makes the Hessian invertible, and leaves the steps,
-        which are orthogonal to these, as they are."""
+    def _with_penalty(self, gram: Array, by_column: bool = False) -> Array:
+        """Curvature of the size of the others along the flat directions makes the Hessian invertible, and leaves the steps as they
+        are, but for their part along these directions."""
         hessian = gram + jnp.diag(self._ridge())
-        hessian = hessian if self.flat is None else hessian + self.flat * (jnp.trace(hessian) / len(hessian))
+        if self.flat is not None:
+            # The same for all columns it would drown those of small units, but leaves the steps orthogonal to the flat directions.
+            mean = jnp.sqrt(jnp.trace(hessian) / len(hessian))
+            size = self._sizes(hessian) if by_column else jnp.full(len(hessian), mean)
+            hessian = hessian + size[:, None] * self.flat * size
         return self.scale * hessian
+
+    def _sizes(self, hessian: Array) -> Array:
+        """(p,) roots of the diagonal, alike for the classes of a column, so that steps keep the sum over these."""
+        k = self.family.natural_size or 1
+        column = jnp.mean(jnp.diagonal(hessian).reshape(-1, k), axis=1)
+        column = jnp.where(column > 0, column, jnp.mean(column))
+        return jnp.repeat(jnp.sqrt(column), k)
 
     def _ridge(self) -> Array:
         return jnp.concatenate([jnp.ravel(p) for p in jax.tree.leaves(self.l2)]) * self.total
@@ -139,7 +150,7 @@ class GLMObjective:
         norms = jnp.sqrt(jnp.maximum(jnp.diagonal(hessian) / self.scale, 0))
         unit = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 1)
         extra = [jnp.diag(jnp.sqrt(self._ridge()))]
-        extra += [] if self.flat is None else [self.flat * jnp.sqrt(jnp.trace(hessian) / self.scale / p)]
+        extra += [] if self.flat is None else [self.flat * self._sizes(hessian / self.scale)]
         factor = lambda *parts: jnp.linalg.qr(jnp.concatenate(parts), mode="r")
         start = factor(jnp.zeros((p, p), hessian.dtype), *(part * unit for part in extra))
         r = self._over_blocks(
@@ -293,7 +304,8 @@ def curvatures(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, ...
         if is_canonical(family, link):
             return (observed,)
         eta, change = jax.jvp(lambda z: natural_parameter(family, link, z), (z,), (jnp.ones_like(z),))
-        return observed, family.trials(y) * hessian(family, eta) * jnp.square(change)
+        # In this order, for the square alone may overflow or underflow.
+        return observed, family.trials(y) * (hessian(family, eta) * change) * change
     observed = jax.vmap(jax.hessian(lambda z, y: row_loss(family, link, z, y)))(z, y)
     if is_canonical(family, link):
         return (observed,)
