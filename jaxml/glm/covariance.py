@@ -162,7 +162,10 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     w = rows.mass
     x = jnp.where(rows.on[:, None], rows.X, 0)
     free = ~jnp.any(fit.l2.bias > 0) if intercept else jnp.asarray(False)
-    center = jnp.where(free, matmul(jnp.where(rows.on, w, 0), x) / jnp.sum(w), 0)
+    share = jnp.where(rows.on, w, 0) / jnp.sum(w)
+    center = matmul(share, x)
+    center += matmul(share, x - center)  # a mean far larger than the spread is rounded by as much
+    center = jnp.where(free, center, 0)
     rank = design_rank(
         rows, center, penalty_table(fit.family, fit.l2), intercept, surely_full_rank(rows, center, intercept)
     )

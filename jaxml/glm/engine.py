@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxml import links
 from jaxml.chunks import in_chunks
 from jaxml.families.base import Family
-from jaxml.families.functions import natural
+from jaxml.families.functions import hessian, natural
 from jaxml.glm import dispersion
 from jaxml.glm.certificate import runs_away
 from jaxml.glm.objective import GLMObjective, flat_directions, penalty_table, recentred, total_weight
@@ -177,7 +177,10 @@ def _unit(family: Family, rows: Rows, facts: Survey, link: Link, weight_kind: st
         return jnp.sqrt(facts.weight / n) if weight_kind != "frequency" else jnp.ones((), rows.X.dtype)
     eta = jnp.broadcast_to(natural(family, facts.statistic), (rows.n,))
     phi = dispersion.pearson(family, rows.safe(), eta) / n
-    return jnp.sqrt(jnp.where(jnp.isfinite(phi) & (phi > 0), phi, 1))
+    rounding = jnp.square(8 * jnp.finfo(phi.dtype).eps * facts.statistic) / hessian(
+        family, eta[0]
+    )  # responses all alike
+    return jnp.sqrt(jnp.where(jnp.isfinite(phi) & (phi > rounding), phi, 1))
 
 
 def _solve(
