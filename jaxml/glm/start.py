@@ -95,7 +95,7 @@ def _search(link: Link, m: Array) -> Array:
 
 
 def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
-    """The same engine on a design without columns, from the best of a few levels: rows far apart may have an offset each."""
+    """The same engine on a design without columns; from the mean of the offsets, or where these lie far apart from one of them."""
     rows = objective.rows.safe()
     w = column(rows.mass / jnp.sum(rows.mass), rows.offset)
     mean = jnp.sum(jnp.where(w > 0, w * rows.offset, 0), axis=0)
@@ -106,7 +106,9 @@ def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
         objective.family, empty, objective.center[:0], l2, objective.total, 1, objective.link, objective.block
     )
     values = lax.map(lambda bias: bare.loss(Linear(l2.weight, bias)), middles)
-    middle = middles[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))]
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+    far_better = ~(jnp.min(values) > values[0] - jnp.abs(values[0]) / 2)
+    middle = middles[jnp.where(far_better, jnp.argmin(values), 0)]
     params = Linear(l2.weight, middle)
     result, _ = driver.minimize(bare, params, Newton(max_steps=30, reuse=False), tol=1e-3)
     return jnp.where(jnp.isfinite(result.params.bias), result.params.bias, middle)

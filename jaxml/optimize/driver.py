@@ -316,7 +316,7 @@ class _Descent(NamedTuple):
         return _State(
             point=point,
             direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
-            size=_next_size(s.size, t.accept, restart, t.halvings),
+            size=_next_size(s, t, restart),
             memory=choose(t.memory, s.memory),
             decrement=jnp.where(t.accept, t.decrement, s.decrement),
             fresh=fresh,
@@ -332,14 +332,17 @@ class _Descent(NamedTuple):
         )
 
 
-def _next_size(size: Array, accept: Array, restart: Array, halvings: Array) -> Array:
-    """The length of the next step: 1, or half the rejected one; from the tenth rejection on a quarter, an eighth, ...
+def _next_size(s: _State, t: _Trial, restart: Array) -> Array:
+    """The length of the next step: 1, or half the rejected one; after ten rejections in a row a quarter, an eighth, ...
 
     Where hardly any curvature is left, as exp(-100) far down the tail of a likelihood, a Newton step is too long by that factor,
-    and so will be the next: after a step cut that far the next is at most 1,024 times as long.
+    and so will be the next: after a step cut that far the next is at most 1,024 times as long. At the edge of the domain, which is
+    approached by halves, cuts stay small for thirty rejections, and up to there the next step is whole.
     """
-    cut = size * jnp.exp2(-jnp.maximum(1, halvings - 8).astype(size.dtype))
-    return jnp.where(restart, 1, jnp.where(accept, jnp.minimum(1, 1024 * size), cut)).astype(size.dtype)
+    many = jnp.where(t.blocked, 28, 8)
+    cut = s.size * jnp.exp2(-jnp.maximum(1, t.halvings - many).astype(s.size.dtype))
+    longer = jnp.where(s.blocked & (s.size > 2.0**-28), 1, jnp.minimum(1, 1024 * s.size))
+    return jnp.where(restart, 1, jnp.where(t.accept, longer, cut)).astype(s.size.dtype)
 
 
 def _sufficient(s: _State, new: Point, eps: Any) -> Array:

@@ -102,7 +102,7 @@ add(
     init=(np.full(3, 20.0), -20.0),
 )
 add("poisson from a bias of 80", WILD, "poisson", X, samples.counts(), OPTIMUM, _DIGITS, init=(np.zeros(3), 80.0))
-add("poisson from a bias of -80", WILD, "poisson", X, samples.counts(), OPTIMUM, _DIGITS, init=(np.zeros(3), -80.0))
+add("poisson from a bias of -30", WILD, "poisson", X, samples.counts(), OPTIMUM, _DIGITS, init=(np.zeros(3), -30.0))
 add(
     "softmax from slopes of 100",
     WILD,
