@@ -2,7 +2,9 @@ r"""The log-likelihood of any family and any predictor, written once.
 
     l(params) = sum_i w_i log p(y_i; eta_i),     eta_i = eta(z_i),   z_i = predictor(params, x_i) + offset_i
 
-eta(z) = z for the canonical link. Fits, gradients, Hessians, information and scores all go through :func:`row_loss`.
+eta(z) = z for the canonical link. Another link gives the unconstrained coordinate u of the mean (see :mod:`jaxml.links`), and the
+loss is a function of u: eta = -1/mu over- and underflows long before log mu + y/mu does. Fits, gradients, Hessians, information and
+scores all go through :func:`row_loss`.
 """
 
 from collections.abc import Callable
@@ -16,14 +18,42 @@ from jax.typing import ArrayLike
 from jaxml import links
 from jaxml.families.base import Family
 from jaxml.families.door import observations, refuse_where
-from jaxml.families.functions import log_prob
-from jaxml.links import Link, natural_parameter
+from jaxml.families.functions import expected_value, hessian, log_prob
+from jaxml.links import Link, canonical, is_canonical, natural_parameter, unconstrained
 from jaxml.rows import first_where
 
 
 def row_loss(family: Family, link: Link, z: Array, y: Any) -> Array:
     """-log p(y; eta(z)) at dispersion 1, without log b(y): what a fit minimises, per example; NaN or inf outside the domain."""
+    if _by_coordinate(family, link):
+        return family.loss_from_coordinate(link.coordinate(family.space, z), y)
     return family.loss(natural_parameter(family, link, z), y)
+
+
+def row_information(family: Family, link: Link, z: Array) -> Array:
+    """The expected curvature of :func:`row_loss` in z, per trial; for a family of one mean."""
+    if _by_coordinate(family, link):
+        u, slope = jax.jvp(lambda z: link.coordinate(family.space, z), (z,), (jnp.ones_like(z),))
+        return family.information_from_coordinate(u) * slope * slope
+    eta, slope = jax.jvp(lambda z: natural_parameter(family, link, z), (z,), (jnp.ones_like(z),))
+    return hessian(family, eta) * slope * slope
+
+
+def row_mean(family: Family, link: Link, z: Array, trials: Array | None = None) -> Array:
+    """E[Y] as a function of z, NaN outside the domain of the link; for a link to the mean by the link itself, without the rounding
+    of eta, which costs the mean |eta| times as much."""
+    if link in (canonical, unconstrained) or family.has_trials == (trials is None):
+        return expected_value(family, natural_parameter(family, link, z), trials=trials)
+    low, high = family.mean_bounds
+    value = link.inverse(z)
+    value = jnp.where((value >= low) & (value <= high), value, jnp.nan)
+    return value if trials is None else trials * value
+
+
+def _by_coordinate(family: Family, link: Link) -> bool:
+    """Whether z says the mean by its unconstrained coordinate, and eta is not a multiple of z itself."""
+    direct = is_canonical(family, link) and family.canonical_scale is not None
+    return link not in (canonical, unconstrained) and not direct
 
 
 def log_likelihood(

@@ -9,7 +9,6 @@ Source: McCullagh & Nelder (1989), sections 2.2.4 and 4.3.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxml import special
+from jaxml import coordinates, special
+from jaxml.coordinates import Map, where_positive
 from jaxml.families.base import Family
-
-Map = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -68,43 +66,43 @@ class Link:
         return jnp.log(self.inverse(z)) if space == "positive" else special.logit(self.inverse(z))
 
 
-def _cloglog_logit(z: Array) -> Array:
-    # logit(1 - exp(-e^z)) = log(exp(e^z) - 1); far below 0 it is z + e^z / 2, far above it overflows as e^z does.
-    low, high = z < -30, z > jnp.log(jnp.finfo(z.dtype).max)
-    middle = special.log_expm1(jnp.exp(jnp.where(low | high, 0, z)))
-    return jnp.where(low, z, jnp.where(high, jnp.inf, middle))
-
-
-def _where_positive(fun: Map) -> Map:
-    return lambda z: jnp.where(z > 0, fun(jnp.where(z > 0, z, 1)), jnp.nan)
-
-
-def _log_unit(z: Array) -> Array:
-    inside = z < 0
-    safe = jnp.where(inside, z, -1)
-    return jnp.where(inside, safe - special.log1mexp(safe), jnp.nan)
-
-
-identity = Link("identity", lambda z: z, lambda m: m, _where_positive(jnp.log))
-log = Link("log", jnp.exp, jnp.log, lambda z: z, _log_unit)
+identity = Link("identity", lambda z: z, lambda m: m, where_positive(special.log))
+log = Link("log", jnp.exp, jnp.log, lambda z: z, coordinates.logit_of_exp)
 logit = Link("logit", special.sigmoid, special.logit, lambda z: -special.softplus(-z), lambda z: z)
 probit = Link(
     "probit",
-    jax.scipy.special.ndtr,
+    coordinates.probit_mean,
     jax.scipy.special.ndtri,
     special.log_ndtr,
     lambda z: special.log_ndtr(z) - special.log_ndtr(-z),
 )
 cloglog = Link(
-    "cloglog", lambda z: -jnp.expm1(-jnp.exp(z)), lambda m: jnp.log(-special.log1p(-m)), None, _cloglog_logit
+    "cloglog",
+    coordinates.cloglog_mean,
+    lambda m: jnp.log(-special.log1p(-m)),
+    coordinates.log_of_cloglog,
+    coordinates.logit_of_cloglog,
 )
-inverse = Link("inverse", lambda z: 1 / z, lambda m: 1 / m, _where_positive(lambda z: -jnp.log(z)))
-sqrt = Link("sqrt", lambda z: jnp.where(z > 0, z * z, jnp.nan), jnp.sqrt, _where_positive(lambda z: 2 * jnp.log(z)))
+inverse = Link(
+    "inverse",
+    lambda z: 1 / z,
+    lambda m: 1 / m,
+    where_positive(lambda z: -special.log(z)),
+    coordinates.logit_of_reciprocal,
+)
+sqrt = Link(
+    "sqrt",
+    lambda z: jnp.where(z > 0, z * z, jnp.nan),
+    jnp.sqrt,
+    where_positive(lambda z: 2 * special.log(z)),
+    coordinates.logit_of_square,
+)
 inverse_squared = Link(
     "inverse_squared",
     lambda z: jnp.where(z > 0, z, jnp.nan) ** -0.5,
     lambda m: m**-2.0,
-    _where_positive(lambda z: -jnp.log(z) / 2),
+    where_positive(lambda z: -special.log(z) / 2),
+    coordinates.logit_of_inverse_root,
 )
 canonical = Link("canonical", lambda z: z)  # z is eta
 unconstrained = Link("unconstrained", lambda z: z)  # eta is the family's own map of z onto its domain
@@ -180,6 +178,10 @@ def natural_parameter(family: Family, link: Link, z: Array) -> Array:
     if link is unconstrained:
         return family.from_unconstrained(z)
     assert family.space is not None
+    if is_canonical(family, link) and family.canonical_scale is not None:
+        low, high = family.natural_bounds
+        eta = family.canonical_scale * z
+        return eta if low == -math.inf and high == math.inf else jnp.where((eta > low) & (eta < high), eta, jnp.nan)
     return family.natural_from_coordinate(link.coordinate(family.space, z))
 
 
@@ -193,7 +195,7 @@ def is_canonical(family: Family, link: Link) -> bool:
 
     Source: McCullagh & Nelder (1989), section 2.2.4.
     """
-    return link is canonical or link.name == family.canonical_link
+    return link is canonical or (link.known and link.name == family.canonical_link)
 
 
 def spans_mean(family: Family, link: Link) -> bool:

@@ -9,8 +9,7 @@ from jax import Array
 from jaxml.checks import read_rows
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
-from jaxml.families.functions import expected_value
-from jaxml.likelihood import log_likelihood
+from jaxml.likelihood import log_likelihood, row_mean
 from jaxml.links import natural_parameter
 
 
@@ -66,7 +65,17 @@ def natural_from(fit: Any, z: Array, offset: Any) -> Array:
 
 def expected_from(fit: Any, z: Array, trials: Array | None) -> Array:
     """E[Y] as a function of the linear predictor, offset included."""
-    return expected_value(fit.family, natural_parameter(fit.family, fit.link, z), trials=trials)
+    return row_mean(fit.family, fit.link, z, trials)
+
+
+def predict_from(fit: Any, z: Array, offset: Any, trials: Any) -> Array:
+    """E[Y] of new rows: :func:`expected_from` of z + offset.
+
+    Raises:
+        ValueError: as :func:`read_offset` and :func:`read_trials`.
+    """
+    offset = read_offset(fit, offset, z)
+    return expected_from(fit, z if offset is None else z + offset, read_trials(fit.family, trials, z))
 
 
 def read_trials(family: Family, trials: Any, z: Array) -> Array | None:

@@ -143,7 +143,7 @@ def inverse_mills(x: Any) -> Array:
     x = jnp.asarray(x)
     above = jnp.maximum(x, 0)
     return jnp.where(
-        x > 0, _normal_density(above) / ndtr(above), _SQRT_2_OVER_PI / erfcx(jnp.minimum(x, 0) * -_SQRT_HALF)
+        x > 0, normal_density(above) / ndtr(above), _SQRT_2_OVER_PI / erfcx(jnp.minimum(x, 0) * -_SQRT_HALF)
     )
 
 
@@ -176,7 +176,7 @@ def log_ndtr(x: Any) -> Array:
     low = x < -1
     below = jnp.where(low, x, -1.0)
     above = jnp.where(low, 1.0, x)
-    upper = _normal_density(above) * erfcx(above * _SQRT_HALF) / _SQRT_2_OVER_PI  # 1 - Phi
+    upper = normal_density(above) * upper_mills(above)  # 1 - Phi
     return jnp.where(low, -below * below / 2 - _HALF_LOG_2PI - jnp.log(inverse_mills(below)), log1p(-upper))
 
 
@@ -186,12 +186,25 @@ def _(primals, tangents):
     return log_ndtr(x), inverse_mills(x) * dx
 
 
-def _normal_density(x: Array) -> Array:
+@jax.custom_jvp
+def normal_density(x: Array) -> Array:
     """phi(x); a head of x whose square is exact is split off, for the rounding of x^2 would be magnified by e^(-x^2 / 2)."""
     grid = 2.0**20 if x.dtype.itemsize >= 8 else 2.0**8
     head = jnp.round(x * grid) / grid
     density = 0.3989422804014327 * jnp.exp(-head * head / 2)
     return density + density * jnp.expm1(-(x - head) * (x + head) / 2)  # (a product of two exp would be merged by XLA)
+
+
+@normal_density.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    density = normal_density(x)
+    return density, -x * density * dx
+
+
+def upper_mills(x: Array) -> Array:
+    """``(1 - Phi(x)) / phi(x)``, the Mills ratio, for x not far below 0."""
+    return erfcx(x * _SQRT_HALF) / _SQRT_2_OVER_PI
 
 
 @jax.custom_jvp

@@ -22,14 +22,13 @@ from jax import Array, lax
 from jaxml import links
 from jaxml.checks import check_family, read_rows, refuse_bad_values
 from jaxml.families.base import Family
-from jaxml.families.functions import expected_value
 from jaxml.likelihood import row_loss
 from jaxml.links import Link
 from jaxml.optimize.first_order import SGD, Optax
 from jaxml.optimize.implicit import opaque
 from jaxml.optimize.minimize import prepared
 from jaxml.optimize.stochastic import epoch
-from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
+from jaxml.prediction import mean_log_likelihood, natural_from, predict_from, read_features
 from jaxml.predictors.linear import Linear
 from jaxml.records import callable_pytree, record, static_field
 from jaxml.rows import Rows
@@ -294,8 +293,8 @@ def predict(fit: Trained, X: Any, *, offset: Any = None, trials: Any = None) -> 
 
     Source: notes 6.2, 9.1.
     """
-    eta = predict_natural(fit, X, offset=offset)
-    return expected_value(fit.family, eta, trials=read_trials(fit.family, trials, eta))
+    X = read_features(X, None, jax.tree.leaves(fit.params)[0].dtype)
+    return predict_from(fit, fit.predictor(fit.params, X), offset, trials)
 
 
 def score(fit: Trained, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:

@@ -57,6 +57,7 @@ class Family:
     )
     default_link: ClassVar[str] = "canonical"
     canonical_link: ClassVar[str | None] = None  # the link by which eta is linear in z, if it has a name
+    canonical_scale: ClassVar[float | None] = None  # eta / z by that link; None: found by way of the mean
     redundant: ClassVar[bool] = False  # eta + c (1, ..., 1) is the same law: Categorical, Multinomial
     estimates_dispersion: ClassVar[Any] = False  # the dispersion is unknown and estimated by a fit
 
@@ -135,6 +136,16 @@ class Family:
     def natural_from_coordinate(self, u: Array) -> Array:
         """eta as a function of the unconstrained coordinate u of the mean (real: m; positive: log m; unit: logit m)."""
         raise NotImplementedError
+
+    def loss_from_coordinate(self, u: Array, y: Any) -> Array:
+        """:meth:`loss` as a function of that coordinate; override where eta over- or underflows before the loss does."""
+        return self.loss(self.natural_from_coordinate(u), y)
+
+    def information_from_coordinate(self, u: Array) -> Array:
+        """The expected second derivative in u of :meth:`loss_from_coordinate`, per trial: a''(eta) (d eta / du)^2."""
+        eta, slope = jax.jvp(self.natural_from_coordinate, (u,), (jnp.ones_like(u),))
+        first = lambda eta: jax.jvp(self.log_partition, (eta,), (jnp.ones_like(eta),))[1]
+        return jax.jvp(first, (eta,), (slope,))[1] * slope
 
     def from_unconstrained(self, z: Array) -> Array:
         """A smooth map of all of R^k onto the natural domain; the identity where that is R^k, and for a scalar eta."""

@@ -31,6 +31,7 @@ class Bernoulli(Family):
     space = "unit"
     default_link = "logit"
     canonical_link = "logit"
+    canonical_scale = 1.0
 
     def log_partition(self, eta):
         return special.softplus(eta)
@@ -119,6 +120,7 @@ class Binomial(Family):
     space = "unit"
     default_link = "logit"
     canonical_link = "logit"
+    canonical_scale = 1.0
 
     def log_partition(self, eta):
         return special.softplus(eta)

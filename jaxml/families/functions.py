@@ -95,7 +95,7 @@ def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
     Args:
         family: the law.
-        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
+        eta: natural parameter inside its domain (the answer is NaN elsewhere, its limit at an end), (...) or (..., k).
         trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
 
     Returns:
@@ -115,7 +115,8 @@ def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """
     family, eta, trials = in_dtype_of_eta(family, eta, trials)
     extra = 0 if family.natural_size is None else 1
-    return nan_outside(family, eta, _scale(family, trials, extra) * _gradient(family, eta), extra)
+    value = _at_open_end(family, eta, _gradient(family, eta), -jnp.inf)
+    return nan_outside(family, eta, _scale(family, trials, extra) * value, extra)
 
 
 @compiled
@@ -160,7 +161,7 @@ def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
 
     Args:
         family: the law, at its own dispersion phi (1 where that is unknown).
-        eta: natural parameter inside its domain (the answer is NaN elsewhere), (...) or (..., k).
+        eta: natural parameter inside its domain (the answer is NaN elsewhere, its limit at an end), (...) or (..., k).
         trials: number of trials, broadcast against the batch of eta; for Binomial and Multinomial only.
 
     Returns:
@@ -179,7 +180,8 @@ def variance(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """
     family, eta, trials = in_dtype_of_eta(family, eta, trials)
     extra = 0 if family.natural_size is None else 2
-    return nan_outside(family, eta, family.dispersion * _scale(family, trials, extra) * hessian(family, eta), extra)
+    value = _at_open_end(family, eta, hessian(family, eta), jnp.inf)
+    return nan_outside(family, eta, family.dispersion * _scale(family, trials, extra) * value, extra)
 
 
 @compiled
@@ -485,6 +487,15 @@ def _gradient(family: Family, eta: Array) -> Array:
     if family.natural_size is None:
         return jax.jvp(family.log_partition, (eta,), (jnp.ones_like(eta),))[1]
     return jnp.vectorize(jax.grad(family.log_partition), signature="(k)->(k)")(eta)
+
+
+def _at_open_end(family: Family, eta: Array, value: Array, lower: float) -> Array:
+    """A derivative of a scalar a, with its limit inf (`lower` at the lower end) where eta is an end of the domain, and not in it."""
+    low, high = family.natural_bounds
+    if family.natural_size is not None or (low == -jnp.inf and high == jnp.inf):
+        return value
+    end = ((eta == low) | (eta == high)) & (family.log_partition(eta) == jnp.inf)
+    return jnp.where(end, jnp.where(eta == low, lower, jnp.inf), value)
 
 
 def _scale(family: Family, trials: Any, extra: int) -> Any:

@@ -29,6 +29,7 @@ class Exponential(Family):
     space = "positive"
     default_link = "inverse"
     canonical_link = "inverse"
+    canonical_scale = -1.0
 
     def log_partition(self, eta):
         inside = eta < 0
@@ -54,6 +55,12 @@ class Exponential(Family):
 
     def natural_from_coordinate(self, u):
         return -jnp.exp(-u)
+
+    def loss_from_coordinate(self, u, y):
+        return u + special.product(y, jnp.exp(-u))
+
+    def information_from_coordinate(self, u):
+        return jnp.ones_like(u)
 
     def expected_log_base(self, eta, trials=None):
         return jnp.zeros_like(eta)

@@ -72,6 +72,14 @@ class Geometric(Family):
         possible = u > 0
         return jnp.where(possible, special.log1mexp(-jnp.where(possible, u, 1)), 0)
 
+    def loss_from_coordinate(self, u, y):
+        possible = u > 0
+        inside = jnp.where(possible, u, 1)
+        return jnp.where(possible, inside + (1 - y) * special.log1mexp(-inside), jnp.inf)
+
+    def information_from_coordinate(self, u):
+        return 1 + special.bose(-u)
+
     def expected_log_base(self, eta, trials=None):
         return jnp.zeros_like(eta)
 
@@ -143,7 +151,17 @@ class NegativeBinomial(Family):
         return jnp.where(y > 0, -jnp.log1p(positive / r) + error - spread / 2, 0)
 
     def natural_from_coordinate(self, u):
-        return -special.softplus(jnp.log(self.r) - u)
+        # -log(1 + r / mu), for a small mean log mu - log(r + mu): the rounding of log r - u would be magnified by |u|.
+        large = u > -30
+        ratio = self.r * jnp.exp(-jnp.where(large, u, 0))
+        return jnp.where(large, -jnp.log1p(ratio), u - jnp.log(self.r + jnp.exp(u)))
+
+    def loss_from_coordinate(self, u, y):
+        t = u - jnp.log(self.r)
+        return self.r * special.softplus(t) + special.product(y, special.softplus(-t))
+
+    def information_from_coordinate(self, u):
+        return self.r * special.sigmoid(u - jnp.log(self.r))
 
     def expected_log_base(self, eta, trials=None):
         y, log_mass, weights = self._rule(eta)

@@ -36,6 +36,7 @@ class InverseGaussian(Family):
     space = "positive"
     default_link = "inverse_squared"
     canonical_link = "inverse_squared"
+    canonical_scale = -0.5
 
     @property
     def dispersion(self):
@@ -81,6 +82,13 @@ class InverseGaussian(Family):
 
     def natural_from_coordinate(self, u):
         return -jnp.exp(-2 * u) / 2
+
+    def loss_from_coordinate(self, u, y):
+        rate = jnp.exp(-u)
+        return rate * (special.product(y, rate) / 2 - 1)
+
+    def information_from_coordinate(self, u):
+        return jnp.exp(-u)
 
     def expected_log_base(self, eta, trials=None):
         mu, shape = 1 / jnp.sqrt(-2 * eta), 1 / self.dispersion

@@ -1,9 +1,11 @@
 """Normal families: the mean alone, a(eta) = eta^2 / 2, or mean and variance together."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from jaxml import special
 from jaxml.families.base import Family, family, raised_spread
@@ -32,6 +34,7 @@ class Normal(Family):
     space = "real"
     default_link = "identity"
     canonical_link = "identity"
+    canonical_scale = 1.0
 
     @property
     def dispersion(self):
@@ -61,6 +64,9 @@ class Normal(Family):
 
     def support(self, y):
         return jnp.isfinite(y)
+
+    def loss(self, eta, y):
+        return _half_square_less(eta, y)
 
     def losses(self, eta, y):
         eta, y = eta.reshape(len(eta), -1), y.reshape(len(y), -1)
@@ -179,6 +185,20 @@ class NormalMeanVariance(Family):
         first, second = eta[..., 0], eta[..., 1]
         noise = jax.random.normal(key, shape + first.shape, eta.dtype)
         return -first / (2 * second) + noise / jnp.sqrt(-2 * second)
+
+
+@jax.custom_jvp
+def _half_square_less(eta, y):
+    """eta^2 / 2 - eta y, with the derivative eta - y, both without a difference of two infinite terms."""
+    return eta * (eta / 2 - y)
+
+
+@partial(_half_square_less.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    (eta, y), (d_eta, d_y) = primals, tangents
+    absent = lambda tangent: isinstance(tangent, SymbolicZero)  # for 0 times an infinite eta is not 0
+    change = jnp.zeros_like(eta * y) if absent(d_eta) else (eta - y) * d_eta
+    return _half_square_less(eta, y), change if absent(d_y) else change - eta * d_y
 
 
 def _halves(eta):

@@ -31,6 +31,7 @@ class Poisson(Family):
     space = "positive"
     default_link = "log"
     canonical_link = "log"
+    canonical_scale = 1.0
 
     def log_partition(self, eta):
         return jnp.exp(eta)

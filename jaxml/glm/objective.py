@@ -17,7 +17,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
-from jaxml.likelihood import row_loss
+from jaxml.likelihood import row_information, row_loss
 from jaxml.linalg import matmul
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.objective import Evaluation
@@ -303,9 +303,7 @@ def curvatures(family: Family, link: Link, z: Array, y: Any) -> tuple[Array, ...
         observed = jax.jvp(slope, (z,), (jnp.ones_like(z),))[1]
         if is_canonical(family, link):
             return (observed,)
-        eta, change = jax.jvp(lambda z: natural_parameter(family, link, z), (z,), (jnp.ones_like(z),))
-        # In this order, for the square alone may overflow or underflow.
-        return observed, family.trials(y) * (hessian(family, eta) * change) * change
+        return observed, family.trials(y) * row_information(family, link, z)
     observed = jax.vmap(jax.hessian(lambda z, y: row_loss(family, link, z, y)))(z, y)
     if is_canonical(family, link):
         return (observed,)

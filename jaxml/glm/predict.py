@@ -9,7 +9,7 @@ from jaxml.families import functions
 from jaxml.glm.covariance import Inference
 from jaxml.glm.inference import contrast_inference
 from jaxml.glm.result import Fit
-from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
+from jaxml.prediction import mean_log_likelihood, natural_from, predict_from, read_features, read_trials
 from jaxml.predictors import Linear, linear
 
 
@@ -100,8 +100,8 @@ def predict(fit: Fit, X: Any, *, offset: Any = None, trials: Any = None) -> Arra
 
     Source: notes 6.2.
     """
-    eta = predict_natural(fit, X, offset=offset)
-    return functions.expected_value(fit.family, eta, trials=read_trials(fit.family, trials, eta))
+    weight = fit.params.weight
+    return predict_from(fit, linear(fit.params, read_features(X, len(weight), weight.dtype)), offset, trials)
 
 
 def score(fit: Fit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:

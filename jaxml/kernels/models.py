@@ -22,7 +22,6 @@ from jaxml import families, links
 from jaxml.checks import check_family, check_options, read_positive, read_rows, refuse_bad_values
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
-from jaxml.families.functions import expected_value
 from jaxml.glm.fit import fit_rows
 from jaxml.kernels.features import nystrom
 from jaxml.kernels.functions import Kernel, as_kernel
@@ -30,7 +29,7 @@ from jaxml.kernels.gram import gram
 from jaxml.likelihood import row_loss
 from jaxml.linalg import matmul
 from jaxml.links import Link
-from jaxml.prediction import mean_log_likelihood, natural_from, read_features, read_trials
+from jaxml.prediction import mean_log_likelihood, natural_from, predict_from, read_features
 from jaxml.predictors import KernelExpansion, Linear
 from jaxml.records import record, static_field
 from jaxml.rows import Rows
@@ -206,8 +205,7 @@ def predict_natural(fit: KernelFit, X: Any, *, offset: Any = None) -> Array:
 
     Source: notes 8.1.
     """
-    X = read_features(X, fit.points.shape[1], fit.points.dtype)
-    return natural_from(fit, KernelExpansion(fit.kernel, fit.points)(fit.params, X), offset)
+    return natural_from(fit, _expansion(fit, X), offset)
 
 
 def predict(fit: KernelFit, X: Any, *, offset: Any = None, trials: Any = None) -> Array:
@@ -234,8 +232,7 @@ def predict(fit: KernelFit, X: Any, *, offset: Any = None, trials: Any = None) -
 
     Source: notes 6.2, 8.1.
     """
-    eta = predict_natural(fit, X, offset=offset)
-    return expected_value(fit.family, eta, trials=read_trials(fit.family, trials, eta))
+    return predict_from(fit, _expansion(fit, X), offset, trials)
 
 
 def score(fit: KernelFit, X: Any, y: Any, *, weights: Any = None, offset: Any = None) -> Array:
@@ -267,6 +264,12 @@ def score(fit: KernelFit, X: Any, y: Any, *, weights: Any = None, offset: Any = 
     """
     predictor = KernelExpansion(fit.kernel, fit.points)
     return mean_log_likelihood(fit, fit.family, predictor, fit.points.shape[1], (X, y, weights, offset))
+
+
+def _expansion(fit: KernelFit, X: Any) -> Array:
+    """The linear predictors of new rows, less their offset."""
+    X = read_features(X, fit.points.shape[1], fit.points.dtype)
+    return KernelExpansion(fit.kernel, fit.points)(fit.params, X)
 
 
 def gradient_descent(
