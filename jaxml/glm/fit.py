@@ -15,6 +15,7 @@ from jaxml import links
 from jaxml.checks import check_family, check_options, check_values, read_rows
 from jaxml.families.base import Family
 from jaxml.glm.engine import compiled_fit
+from jaxml.glm.location import location
 from jaxml.glm.refine import LEAST_PIVOT, is_least_squares, may_be, refined_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
@@ -77,7 +78,8 @@ def fit(
         ValueError, TypeError, OverflowError: bad input, naming argument, value and place (values only outside jit).
 
     Warns:
-        ConvergenceWarning: the fit did not converge (outside jit, unless check=False).
+        ConvergenceWarning: the fit did not converge, or the dtype cannot hold the coefficients of columns whose means are large
+            beside their spreads to a thousandth of a standard error (outside jit, unless check=False).
 
     Example:
         >>> import jax.numpy as jnp
@@ -143,6 +145,8 @@ def fit_rows(
         result = refined_fit(result, rows, facts.pivot)
     if check and not isinstance(result.status, jax.core.Tracer):
         said = remarks(result, rows) if result.status == Status.BOUNDARY or not link.known else []
+        if result.status == Status.CONVERGED and not full_rank:  # (the columns of others are not the user's)
+            said += [sentence for sentence in [location(result, rows, facts)] if sentence]
         if said or result.status != Status.CONVERGED:
             report(result, *said)
     return result

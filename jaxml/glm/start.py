@@ -29,7 +29,7 @@ def starting_point(objective: GLMObjective, survey: Survey, intercept: bool) -> 
     family, link, rows = objective.family, objective.link, objective.rows
     k = () if family.natural_size is None else (family.natural_size,)
     zero = Linear(jnp.zeros(rows.X.shape[1:] + k, rows.X.dtype), jnp.zeros(k, rows.X.dtype) if intercept else None)
-    level = _intercept_only(family, link, survey)
+    level = intercept_only(family, link, survey)
     low, high = links.domain(family, link)
     confined = family.natural_size is None and (low > -jnp.inf or high < jnp.inf)
     if not confined:
@@ -43,7 +43,7 @@ def starting_point(objective: GLMObjective, survey: Survey, intercept: bool) -> 
     return _inside(objective, survey, level, zero, low, high)
 
 
-def _intercept_only(family: Family, link: Link, survey: Survey) -> Array:
+def intercept_only(family: Family, link: Link, survey: Survey) -> Array:
     """The z of the intercept-only model without an offset, its mean moved off the boundary by half an observation."""
     m, n = survey.statistic, survey.total
     if family.natural_size is not None:
