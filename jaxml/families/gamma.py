@@ -169,14 +169,8 @@ class GammaShapeRate(Family):
         return (y > 0) & jnp.isfinite(y)
 
     def loss(self, eta, y):
-        # alpha (x - 1 - log x), x = y / mean, and what is left of log Gamma: no difference of terms of the size of alpha.
         alpha, beta, inside = _shape_rate(eta)
-        return jnp.where(
-            inside,
-            alpha * _excess((beta * y - alpha) / alpha, jnp.log(beta) + jnp.log(y) - jnp.log(alpha))
-            + log_gamma_gap(alpha),
-            jnp.inf,
-        )
+        return jnp.where(inside, _shape_rate_loss(alpha, beta, y), jnp.inf)
 
     def natural(self, mean):
         alpha = shape_from_gap(jnp.log(mean[..., 1]) - mean[..., 0])
@@ -288,6 +282,21 @@ def _(primals, tangents):
     (alpha, beta), (d_alpha, d_beta) = primals, tangents
     slope = _log_ratio(alpha, beta) - digamma_gap(alpha)
     return _shape_rate_partition(alpha, beta), slope * d_alpha - alpha / beta * d_beta
+
+
+@jax.custom_jvp
+def _shape_rate_loss(alpha, beta, y):
+    """alpha (x - 1 - log x), x = y / mean, and what is left of log Gamma: no difference of terms of the size of alpha, nor, in the
+    derivatives -log x - log alpha + psi(alpha) and y - mean, of x."""
+    excess = _excess((beta * y - alpha) / alpha, jnp.log(beta) + jnp.log(y) - jnp.log(alpha))
+    return alpha * excess + log_gamma_gap(alpha)
+
+
+@_shape_rate_loss.defjvp
+def _(primals, tangents):
+    (alpha, beta, y), (d_alpha, d_beta, d_y) = primals, tangents
+    slope = -_log_ratio(beta * y, alpha) - digamma_gap(alpha)
+    return _shape_rate_loss(*primals), slope * d_alpha + (y - alpha / beta) * d_beta + (beta - alpha / y) * d_y
 
 
 def _log_ratio(p, q):

@@ -133,9 +133,8 @@ class InverseGaussianMeanShape(Family):
         return (y > 0) & jnp.isfinite(y)
 
     def loss(self, eta, y):
-        # The square completed: lam (y - mu)^2 / (2 mu^2 y).
-        mu, shape, inside = _mean_shape(eta)
-        return jnp.where(inside, shape * ((y - mu) / mu) ** 2 / (2 * y) - jnp.log(shape) / 2, jnp.inf)
+        inside = (eta[..., 0] < 0) & (eta[..., 1] < 0)
+        return jnp.where(inside, _loss(*(jnp.where(inside, eta[..., i], -1) for i in (0, 1)), y), jnp.inf)
 
     def natural(self, mean):
         first, second = mean[..., 0], mean[..., 1]
@@ -185,6 +184,24 @@ class InverseGaussianMeanShape(Family):
     def sample(self, key, eta, shape, trials=None):
         mu, lam, _ = _mean_shape(eta)
         return _draw(key, mu, lam, shape + mu.shape)
+
+
+@jax.custom_jvp
+def _loss(first, second, y):
+    """The square completed, lam (y - mu)^2 / (2 mu^2 y) - log(lam) / 2; its derivatives mean - T without the square, whose terms are
+    y / mu times as large."""
+    mu, shape = jnp.sqrt(second / first), -2 * second
+    return shape * ((y - mu) / mu) ** 2 / (2 * y) - jnp.log(shape) / 2
+
+
+@_loss.defjvp
+def _(primals, tangents):
+    (first, second, y), (d_first, d_second, d_y) = primals, tangents
+    mu, shape = jnp.sqrt(second / first), -2 * second
+    away = y - mu
+    by_second = away / mu / y + 1 / shape
+    by_y = shape * (away / mu / y) * ((y + mu) / mu / y) / 2
+    return _loss(*primals), -away * d_first + by_second * d_second + by_y * d_y
 
 
 def _mean_shape(eta):
