@@ -59,7 +59,8 @@ _MESSAGES = {
     ),
     Status.SEPARATED: (
         "separated: some combination of the columns predicts the outcome without error, so the likelihood has no maximum and its"
-        " coefficients run off to infinity. Use l2 > 0, drop the columns concerned, or pool rare levels."
+        " coefficients run off to infinity; glm.separation names rows and coefficients. Use firth=True, l2 > 0, drop the columns"
+        " concerned, or pool rare levels."
     ),
     Status.INFEASIBLE: (
         "infeasible: no starting point inside the domain of the family and link was found. Give init=, use another link, or add an"

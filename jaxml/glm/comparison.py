@@ -176,6 +176,8 @@ def _step(small: GoodnessOfFit, large: GoodnessOfFit, constraints: Array, freedo
 def _refuse_penalty(what: str, inference: Inference) -> None:
     if not isinstance(inference.penalized, jax.core.Tracer) and bool(inference.penalized):
         raise ValueError(f"{what} is for maximum likelihood, and the fit has a penalty; fit with l2=0")
+    if inference.fit.firth:
+        raise ValueError(f"{what} is for maximum likelihood, and the fit has Jeffreys' penalty; fit with firth=False")
 
 
 def _refuse_unlike(small: Inference, large: Inference) -> None:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
+from jaxml.glm.jeffreys import JeffreysObjective
 from jaxml.glm.objective import (
     GLMObjective,
     by_output,
@@ -176,7 +177,10 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     ev = objective.evaluate(params, True, 0)
     root = _root(objective, params, ev, information)
     root = root if flat is None else root - matmul(flat, root)
-    distance = jnp.linalg.norm(root.T @ ravel_pytree(ev.gradient)[0])
+    gradient = ev.gradient
+    if fit.firth:
+        gradient = JeffreysObjective(**vars(objective)).evaluate(params, True, 0).gradient
+    distance = jnp.linalg.norm(root.T @ ravel_pytree(gradient)[0])
 
     estimated = fit.family.estimates_dispersion or fit.quasi
     phi = jnp.ones((), root.dtype) if fit.dispersion is None else jnp.asarray(fit.dispersion, root.dtype)

@@ -19,6 +19,7 @@ from jaxml.families.base import Family
 from jaxml.families.functions import hessian, natural
 from jaxml.glm import dispersion
 from jaxml.glm.certificate import runs_away
+from jaxml.glm.jeffreys import JeffreysObjective
 from jaxml.glm.objective import GLMObjective, flat_directions, penalty_table, recentred, total_weight
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
@@ -39,7 +40,7 @@ from jaxml.status import Status
 _DENSE = 1000  # parameters up to which a first-order solver's end point is judged by the whole Hessian
 
 
-@partial(jax.jit, static_argnames=("link", "weight_kind", "block", "hull", "plain", "trace"))
+@partial(jax.jit, static_argnames=("link", "weight_kind", "block", "hull", "firth", "plain", "trace"))
 def compiled_fit(
     family: Family,
     rows: Rows,
@@ -52,6 +53,7 @@ def compiled_fit(
     weight_kind: str,
     block: int | None,
     hull: bool,
+    firth: bool,
     plain: bool,
     trace: bool,
 ) -> Fit:
@@ -68,7 +70,9 @@ def compiled_fit(
     frame = _Frame(*(jnp.where(free_bias & jnp.isfinite(a), a, 0) for a in (still.mean, still.offset)))
     moved = frame.shift(frozen[1])
     objective = GLMObjective(frozen[0], moved, frame.center, frozen[2], still.total, 1, link, block)
-    if _may_separate(family, link):
+    if firth:
+        objective = JeffreysObjective(**vars(objective))
+    elif _may_separate(family, link):
         size = still.weight * jnp.sum(jnp.square(still.rms) - jnp.square(frame.center), initial=intercept)
         objective = _Separable(**vars(objective), size=size, extreme=_extreme(family, still, intercept))
     start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
@@ -88,7 +92,7 @@ def compiled_fit(
     result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank)
     centred = minimum_norm(rank, result.params)
     value = lax.stop_gradient(result.value) / still.total
-    params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link)
+    params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link, firth)
 
     judged = isinstance(solver, Newton) or point.x.size <= _DENSE or solver.tol is not None
     gradient_norm = _relative_gradient(ravel_pytree(start)[1](point.gradient), frame.center, still)
@@ -114,6 +118,7 @@ def compiled_fit(
         weight_kind=weight_kind,
         offset=rows.offset is not None,
         quasi=hull,
+        firth=firth,
     )
 
 
@@ -280,7 +285,15 @@ def _relative_gradient(gradient: Linear, center: Array, facts: Survey) -> Array:
 
 
 def _differentiable(
-    centred: Linear, value: Array, family: Family, rows: Rows, l2: Linear, frame: _Frame, rank: Rank, link: Link
+    centred: Linear,
+    value: Array,
+    family: Family,
+    rows: Rows,
+    l2: Linear,
+    frame: _Frame,
+    rank: Rank,
+    link: Link,
+    firth: bool,
 ) -> tuple[Linear, Array]:
     """The params in the user's coordinates and the mean objective, with the derivatives of the minimiser and of the minimum;
     see :mod:`jaxml.optimize.implicit`."""
@@ -291,11 +304,12 @@ def _differentiable(
         family, rows, l2, frame, null = data
         total = total_weight(family, rows)
         flat = flat_directions(null, l2, family)
-        return GLMObjective(family, frame.shift(rows), frame.center, l2, total, 1, link, flat=flat)
+        objective = GLMObjective(family, frame.shift(rows), frame.center, l2, total, 1, link, flat=flat)
+        return JeffreysObjective(**vars(objective)) if firth else objective
 
     def mean(x: Array, data: Any) -> Array:
-        objective, params = rebuild(data), unravel(x)
-        return (objective.loss(params) + objective.penalty(params)) / objective.total
+        objective = rebuild(data)
+        return objective.summed(unravel(x)) / objective.total
 
     def hessian(x: Array, data: Any) -> Array:
         objective = rebuild(data)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxml import links
 from jaxml.checks import check_family, check_options, check_values, read_rows
@@ -44,6 +45,7 @@ def fit(
     link: Any = None,
     init: Linear | None = None,
     solver: Any = None,
+    firth: bool = False,
     check: Any = "support",
     trace: bool = False,
     refine: bool = False,
@@ -65,6 +67,8 @@ def fit(
         init: Linear to start from.
         solver: None for Newton, or Newton, LBFGS, GradientDescent, SGD or Optax of :mod:`jaxml.optimize`. First-order solvers
             minimise the objective per unit of weight, and count as converged within 1e-6 standard errors of the optimum.
+        firth: add half the log-determinant of the expected information to the log-likelihood (Jeffreys' penalty, for canonical links
+            Firth's): estimates are finite also where the data are separated, and their bias is smaller. Needs l2=0 and Newton.
         check: 'support': refuse y outside the support; 'hull': accept y in its convex hull (quasi-likelihood: Pearson
             dispersion, no log-likelihood); False: look at no value, warn of nothing, return before the fit has run.
         trace: record objective and gradient norm at each step.
@@ -95,7 +99,8 @@ def fit(
     if not intercept and not rows.X.shape[1]:
         raise ValueError("X has no columns and intercept=False leaves no parameter to fit")
     how = {"l2": l2, "intercept": intercept, "link": link, "init": init, "solver": solver}
-    return fit_rows(family, rows, **how, weight_kind=weight_kind, check=check, trace=trace, refine=refine)
+    how |= {"weight_kind": weight_kind, "check": check, "trace": trace, "refine": refine, "firth": firth}
+    return fit_rows(family, rows, **how)
 
 
 def fit_rows(
@@ -112,9 +117,12 @@ def fit_rows(
     trace: bool = False,
     full_rank: bool = False,
     refine: bool = False,
+    firth: bool = False,
 ) -> Fit:
     """:func:`fit` of rows that have been read; ``full_rank`` says that the columns are known to be independent."""
     link = links.resolve(family, link)
+    if firth:
+        _check_firth(l2, solver)
     family, l2, init = _cast(family, rows, l2, init, intercept)
     if refine and not (is_least_squares(family, link) and isinstance(solver, Newton | None)):
         raise ValueError(
@@ -132,6 +140,7 @@ def fit_rows(
         "weight_kind": weight_kind,
         "block": block,
         "hull": check == "hull",
+        "firth": firth,
         "trace": trace,
     }
     data = family, rows, l2, init, solver, facts
@@ -145,7 +154,7 @@ def fit_rows(
         result = refined_fit(result, rows, facts.pivot)
     if check and not isinstance(result.status, jax.core.Tracer):
         said = remarks(result, rows) if result.status == Status.BOUNDARY or not link.known else []
-        if result.status == Status.CONVERGED and not full_rank:  # (the columns of others are not the user's)
+        if eager and result.status == Status.CONVERGED and not full_rank:  # (the columns of others are not the user's)
             said += [sentence for sentence in [location(result, rows, facts)] if sentence]
         if said or result.status != Status.CONVERGED:
             report(result, *said)
@@ -190,6 +199,13 @@ def read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -
         if not isinstance(a, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(a) & (a >= 0))):
             raise ValueError(f"l2 must be finite and not negative, got {l2}")
     return Linear(on_weight, on_bias if intercept else None)
+
+
+def _check_firth(l2: Any, solver: Any) -> None:
+    if any(isinstance(a, jax.core.Tracer) or np.any(np.asarray(a) != 0) for a in jax.tree.leaves(l2)):
+        raise ValueError("firth=True is a penalty of its own and needs l2=0")
+    if not isinstance(solver, Newton | None):
+        raise ValueError(f"firth=True is for Newton's method, got solver={solver}")
 
 
 def _sized(solver: Any, rows: Rows, family: Family) -> Any:

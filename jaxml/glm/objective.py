@@ -120,6 +120,10 @@ class GLMObjective:
         """sum_i w_i L(z_i, y_i) on all rows at once, differentiable in everything; the definition that the blocks follow."""
         return _block_loss(self.family, self.link, self.rows, self.center, params)
 
+    def summed(self, params: Linear) -> Array:
+        """J on all rows at once, differentiable in everything."""
+        return self.loss(params) + self.penalty(params)
+
     def gross_gradient(self, params: Linear) -> Linear:
         """sum_i w_i |x_i| (|m d a(eta)/dz| + |T d eta/dz|): what the gradient would be if nothing in it cancelled; scalar families."""
         rows, (design, z) = self.rows.safe(), self.linear(params)
@@ -204,6 +208,11 @@ def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | N
     alike = jnp.max(table, axis=1) == jnp.min(table, axis=1)
     gauge = jnp.kron(jnp.diag(alike.astype(dtype)), jnp.full((k, k), 1 / k, dtype))
     return gauge if flat is None else flat + gauge - matmul(flat, gauge)
+
+
+def expected_gram(o: GLMObjective, params: Linear) -> Array:
+    """X' W X on all rows at once, W the expected curvature; differentiable in everything."""
+    return _block_sums(o, o.rows, None, _spare(o.rows), params, True)[2][-1]
 
 
 def total_weight(family: Family, rows: Rows) -> Array:

@@ -37,6 +37,7 @@ class Fit:
         link: static.
         weight_kind: static.
         offset: static, whether the fit had an offset, which ``predict`` then asks for.
+        firth: static, whether Jeffreys' penalty was added; the log_likelihood is without it.
         quasi: static, whether y was only asked to lie in the convex hull of the support (check='hull').
 
     Example:
@@ -65,6 +66,7 @@ class Fit:
     weight_kind: str = static_field()
     offset: bool = static_field()
     quasi: bool = static_field(default=False)
+    firth: bool = static_field(default=False)
 
     @property
     def notes(self) -> list[str]:

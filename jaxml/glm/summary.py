@@ -13,6 +13,7 @@ from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
 from jaxml.glm.inference import coefficient_tests, confidence_intervals, standard_errors
 from jaxml.glm.rank import centred_columns
+from jaxml.links import is_canonical
 from jaxml.predictors import Linear
 from jaxml.status import Status
 
@@ -254,6 +255,9 @@ def _how(inference: Inference) -> str:
         words = f"robust, {inference.kind}"
     else:
         words = _ERRORS[inference.kind].format(inference.information)
+    if inference.fit.firth:
+        canonical = is_canonical(inference.fit.family, inference.fit.link)
+        words += ", at the estimate with " + ("Firth's bias-reducing" if canonical else "Jeffreys'") + " penalty"
     return words + (", deviations of a posterior: the fit has a penalty" if bool(inference.penalized) else "")
 
 
