@@ -13,6 +13,8 @@ from jaxml.families.beta import Beta as Beta
 from jaxml.families.beta import Dirichlet as Dirichlet
 from jaxml.families.categorical import Categorical as Categorical
 from jaxml.families.categorical import Multinomial as Multinomial
+from jaxml.families.cumulative import cdf as cdf
+from jaxml.families.cumulative import sf as sf
 from jaxml.families.functions import cross_entropy as cross_entropy
 from jaxml.families.functions import deviance as deviance
 from jaxml.families.functions import entropy as entropy

@@ -11,6 +11,7 @@ divergences, deviance, fits) is a function over any family, in :mod:`jaxml.famil
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -49,6 +50,7 @@ class Family:
     observation_ndim: ClassVar[int] = 0  # trailing dimensions of one observation y
     labels: ClassVar[bool] = False  # y holds class labels 0..K-1
     counts: ClassVar[Any] = False  # y holds integers that a narrow float could round
+    discrete: ClassVar[bool] = False  # a number y is an integer, so that P(Y = y) > 0
     has_trials: ClassVar[bool] = False  # one observation carries a number of trials
     mean_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # closed hull of the support of a scalar T
     natural_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # natural domain of a scalar eta
@@ -159,6 +161,13 @@ class Family:
         """A rough eta from which Newton's method can invert the mean; needed where ``natural`` has no closed form."""
         raise NotImplementedError
 
+    def cumulative(self, eta: Array, y: Any) -> tuple[Array, Array]:
+        """P(Y <= y) and P(Y > y) at the dispersion of the family, neither as a difference from 1 where it is small; 0 and 1 below the
+        support. Needed by ``cdf`` and ``sf``, quantile residuals and prediction intervals."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define cumulative(eta, y), which cdf, sf, quantile residuals and prediction intervals need"
+        )
+
     def expected_log_base(self, eta: Array, trials: Any = None) -> Array:
         """E[log b(Y)], needed by entropy and cross-entropy where log b depends on y."""
         raise NotImplementedError(
@@ -245,6 +254,13 @@ class Family:
             return self.statistic(y)
         m = jnp.where(m == 0, 1, m)  # no trials: no successes, and no say in anything
         return self.statistic(y) / (m if self.natural_size is None else m[..., None])
+
+
+def tails_from(lowest: float, y: Array, tails: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
+    """``tails(y)`` from the lowest value of a law on, 0 and 1 below."""
+    inside = y >= lowest
+    low, high = tails(jnp.where(inside, y, lowest))
+    return jnp.where(inside, low, 0), jnp.where(inside, high, 1)
 
 
 def raised_spread(spread: Array, pooled: Array, rounding: Any = 0.0) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from jaxml import special
 from jaxml.families.base import Family, family
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
+from jaxml.incomplete import beta_tails
 from jaxml.linalg import matmul
 from jaxml.loggamma import stirling_error
 
@@ -27,6 +28,7 @@ class Bernoulli(Family):
     Source: notes 5.2; McCullagh & Nelder (1989), chapter 4.
     """
 
+    discrete = True
     mean_bounds = (0.0, 1.0)
     space = "unit"
     default_link = "logit"
@@ -76,6 +78,10 @@ class Bernoulli(Family):
     def natural_from_coordinate(self, u):
         return u
 
+    def cumulative(self, eta, y):
+        p, q = special.sigmoid(eta), special.sigmoid(-eta)
+        return jnp.where(y < 0, 0, jnp.where(y < 1, q, 1)), jnp.where(y < 0, 1, jnp.where(y < 1, p, 0))
+
     def expected_log_base(self, eta, trials=None):
         return jnp.zeros_like(eta)
 
@@ -116,6 +122,7 @@ class Binomial(Family):
 
     has_trials = True
     counts = True
+    discrete = True
     mean_bounds = (0.0, 1.0)
     space = "unit"
     default_link = "logit"
@@ -180,6 +187,14 @@ class Binomial(Family):
 
     def natural_from_coordinate(self, u):
         return u
+
+    def cumulative(self, eta, y):
+        s, m = y
+        some = (s >= 0) & (s < m)
+        s, m = jnp.where(some, s, 0), jnp.where(some, m, 1)
+        high, low = beta_tails(s + 1, m - s, special.sigmoid(eta), special.sigmoid(-eta))
+        none = y[0] < 0
+        return jnp.where(some, low, jnp.where(none, 0, 1)), jnp.where(some, high, jnp.where(none, 1, 0))
 
     def expected_log_base(self, eta, trials=None):
         y, log_mass, weights, m = _rarer(eta, trials)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxml import special
 from jaxml.families.base import Family, family, static_field
+from jaxml.incomplete import beta_tails
 from jaxml.loggamma import polygamma, polygamma_gap, stirling_error
 
 
@@ -53,6 +54,10 @@ class Beta(Family):
 
     def expectation(self, eta):
         return eta[..., 0] / jnp.sum(eta, axis=-1)
+
+    def cumulative(self, eta, y):
+        y = jnp.clip(y, 0, 1)
+        return beta_tails(eta[..., 0], eta[..., 1], y, 1 - y)
 
     def expected_log_base(self, eta, trials=None):
         return -jnp.sum(_digamma_excess(0, eta), axis=-1)

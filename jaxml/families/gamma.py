@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml import special
-from jaxml.families.base import Family, family, raised_spread
+from jaxml.families.base import Family, family, raised_spread, tails_from
+from jaxml.incomplete import gamma_tails
 from jaxml.loggamma import digamma_gap, log_gamma_gap
 
 
@@ -62,6 +63,9 @@ class Exponential(Family):
     def information_from_coordinate(self, u):
         return jnp.ones_like(u)
 
+    def cumulative(self, eta, y):
+        return tails_from(0, y, lambda y: (-jnp.expm1(eta * y), jnp.exp(eta * y)))
+
     def expected_log_base(self, eta, trials=None):
         return jnp.zeros_like(eta)
 
@@ -112,6 +116,10 @@ class Gamma(Exponential):
     def log_base(self, y):
         k = self._known(y)
         return k - log_gamma_gap(k) + (k - 1) * jnp.log(y)
+
+    def cumulative(self, eta, y):
+        k = self._known(eta)
+        return tails_from(0, y, lambda y: gamma_tails(k, k * -eta * y))
 
     def log_saturated(self, y):
         k = self._known(y)
@@ -205,6 +213,9 @@ class GammaShapeRate(Family):
 
     def expectation(self, eta):
         return -eta[..., 0] / eta[..., 1]
+
+    def cumulative(self, eta, y):
+        return tails_from(0, y, lambda y: gamma_tails(eta[..., 0], -eta[..., 1] * y))
 
     def expected_log_base(self, eta, trials=None):
         return jnp.log(-eta[..., 1]) - jnp.log(eta[..., 0]) + digamma_gap(eta[..., 0])

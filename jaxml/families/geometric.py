@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
 from jaxml import special
-from jaxml.families.base import Family, family
+from jaxml.families.base import Family, family, tails_from
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import draw
+from jaxml.incomplete import beta_tails
 from jaxml.loggamma import stirling_error
 
 
@@ -31,6 +32,7 @@ class Geometric(Family):
     """
 
     counts = True
+    discrete = True
     mean_bounds = (1.0, math.inf)
     natural_bounds = (-math.inf, 0.0)
     space = "positive"
@@ -80,6 +82,9 @@ class Geometric(Family):
     def information_from_coordinate(self, u):
         return 1 + special.bose(-u)
 
+    def cumulative(self, eta, y):
+        return tails_from(1, y, lambda y: (-jnp.expm1(eta * y), jnp.exp(eta * y)))
+
     def expected_log_base(self, eta, trials=None):
         return jnp.zeros_like(eta)
 
@@ -113,6 +118,7 @@ class NegativeBinomial(Family):
     r: Any
 
     counts = True
+    discrete = True
     mean_bounds = (0.0, math.inf)
     natural_bounds = (-math.inf, 0.0)
     space = "positive"
@@ -162,6 +168,9 @@ class NegativeBinomial(Family):
 
     def information_from_coordinate(self, u):
         return self.r * special.sigmoid(u - jnp.log(self.r))
+
+    def cumulative(self, eta, y):
+        return tails_from(0, y, lambda y: beta_tails(self.r, y + 1, -jnp.expm1(eta), jnp.exp(eta)))
 
     def expected_log_base(self, eta, trials=None):
         y, log_mass, weights = self._rule(eta)

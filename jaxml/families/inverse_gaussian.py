@@ -1,14 +1,18 @@
 """Inverse Gaussian family: a(eta) = -sqrt(-2 eta), eta = -1 / (2 mu^2); and mean and shape together."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import exp1
+import numpy as np
+from jax.scipy.special import exp1, ndtr
 
 from jaxml import special
-from jaxml.families.base import Family, family, raised_spread
+from jaxml.families.base import Family, family, raised_spread, tails_from
+
+_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(12)[0] + 1) / 2, np.polynomial.legendre.leggauss(12)[1] / 2
 
 
 @family
@@ -90,6 +94,9 @@ class InverseGaussian(Family):
     def information_from_coordinate(self, u):
         return jnp.exp(-u)
 
+    def cumulative(self, eta, y):
+        return tails_from(0, y, partial(_tails, jnp.sqrt(-2 * eta), 1 / self.dispersion))
+
     def expected_log_base(self, eta, trials=None):
         mu, shape = 1 / jnp.sqrt(-2 * eta), 1 / self.dispersion
         return -(shape / mu + 1 + special.LOG_2PI - jnp.log(shape)) / 2 - 1.5 * _expected_log(mu, shape)
@@ -169,6 +176,10 @@ class InverseGaussianMeanShape(Family):
     def expectation(self, eta):
         return _mean_shape(eta)[0]
 
+    def cumulative(self, eta, y):
+        mu, shape, _ = _mean_shape(eta)
+        return tails_from(0, y, partial(_tails, 1 / mu, shape))
+
     def expected_log_base(self, eta, trials=None):
         mu, shape, _ = _mean_shape(eta)
         return -(special.LOG_2PI + 3 * _expected_log(mu, shape)) / 2
@@ -231,6 +242,26 @@ def _scaled_exp1(x):
 
 def _entropy(mu, shape):
     return (1 + special.LOG_2PI - jnp.log(shape)) / 2 + 1.5 * _expected_log(mu, shape)
+
+
+def _tails(rate, shape, y):
+    """P(Y <= y) = Phi(a) + phi(a) M(b) and P(Y > y) = phi(a) [M(a) - M(b)], rate = 1 / mu and M = (1 - Phi) / phi.
+
+    a, b = sqrt(shape / y) (y rate -+ 1). Shuster (1968) has e^(2 shape / mu) Phi(-b), which overflows, for phi(a) M(b).
+    """
+    some = y > 0
+    root = jnp.sqrt(shape / jnp.where(some, y, 1))
+    a, b = root * (y * rate - 1), root * (y * rate + 1)
+    density = jnp.exp(-a * a / 2 - special.LOG_2PI / 2)
+    mills = lambda t: 1 / special.inverse_mills(-t)
+    right = a > 0
+    t = jnp.where(right, a, 0)
+    # Where M(a) and M(b) are close, their difference is the integral of -M'(t) = 1 - t M(t), which does not cancel.
+    u = t + jnp.asarray(_NODES, t.dtype).reshape(-1, *[1] * t.ndim) * (b - t)
+    fall = jnp.tensordot(jnp.asarray(_WEIGHTS, t.dtype), special.inverse_mills_excess(-u) * mills(u), axes=1)
+    gap = jnp.where(mills(b) > mills(t) / 2, (b - t) * fall, mills(t) - mills(b))
+    low = ndtr(a) + density * mills(b)
+    return jnp.where(some, low, 0), jnp.where(some & right, density * gap, jnp.where(some, 1 - low, 1))
 
 
 def _draw(key, mu, shape, size):

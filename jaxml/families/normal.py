@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.scipy.special import ndtr
 
 from jaxml import special
 from jaxml.families.base import Family, family, raised_spread
@@ -83,6 +84,10 @@ class Normal(Family):
 
     def natural_from_coordinate(self, u):
         return u
+
+    def cumulative(self, eta, y):
+        z = (y - eta) / jnp.sqrt(self.dispersion)
+        return ndtr(z), ndtr(-z)
 
     def expected_log_base(self, eta, trials=None):
         phi = self.dispersion
@@ -170,6 +175,10 @@ class NormalMeanVariance(Family):
 
     def expectation(self, eta):
         return -eta[..., 0] / (2 * eta[..., 1])
+
+    def cumulative(self, eta, y):
+        z = (y - self.expectation(eta)) * jnp.sqrt(-2 * eta[..., 1])
+        return ndtr(z), ndtr(-z)
 
     def expected_log_base(self, eta, trials=None):
         return jnp.zeros_like(eta[..., 0]) - special.LOG_2PI / 2

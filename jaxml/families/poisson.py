@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
 from jaxml import special
-from jaxml.families.base import Family, family
+from jaxml.families.base import Family, family, tails_from
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
+from jaxml.incomplete import gamma_tails
 from jaxml.linalg import matmul
 from jaxml.loggamma import log_factorial_gap
 
@@ -27,6 +28,7 @@ class Poisson(Family):
     """
 
     counts = True
+    discrete = True
     mean_bounds = (0.0, math.inf)
     space = "positive"
     default_link = "log"
@@ -66,6 +68,9 @@ class Poisson(Family):
 
     def natural_from_coordinate(self, u):
         return u
+
+    def cumulative(self, eta, y):
+        return tails_from(0, y, lambda y: gamma_tails(y + 1, jnp.exp(eta))[::-1])
 
     def expected_log_base(self, eta, trials=None):
         y, weights = lattice(jnp.exp(eta), jnp.exp(eta))
