@@ -182,6 +182,8 @@ def test_residuals_and_influence(row):
     influence = expected.get_influence(observed=False)
     digits(glm.residuals(inference, "pearson"), expected.resid_pearson)
     digits(glm.residuals(inference, "deviance"), expected.resid_deviance)
+    if not isinstance(row.family, families.NegativeBinomial):
+        digits(glm.residuals(inference, "anscombe"), expected.resid_anscombe_unscaled)
     if not isinstance(y, tuple):
         digits(glm.residuals(inference, "response"), expected.resid_response)
         digits(glm.residuals(inference, "working"), expected.resid_working)

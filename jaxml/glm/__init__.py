@@ -11,7 +11,6 @@ from jaxml.glm.covariance import Inference as Inference
 from jaxml.glm.diagnostics import cooks_distance as cooks_distance
 from jaxml.glm.diagnostics import dfbetas as dfbetas
 from jaxml.glm.diagnostics import leverage as leverage
-from jaxml.glm.diagnostics import residuals as residuals
 from jaxml.glm.effects import MarginalEffects as MarginalEffects
 from jaxml.glm.effects import marginal_effects as marginal_effects
 from jaxml.glm.fit import fit as fit
@@ -39,6 +38,7 @@ from jaxml.glm.predict import predict as predict
 from jaxml.glm.predict import predict_natural as predict_natural
 from jaxml.glm.predict import predict_statistic as predict_statistic
 from jaxml.glm.predict import score as score
+from jaxml.glm.residuals import residuals as residuals
 from jaxml.glm.result import Fit as Fit
 from jaxml.glm.separation import Separation as Separation
 from jaxml.glm.separation import separation as separation

@@ -1,7 +1,4 @@
-r"""What each row says of a fit: residuals, leverage and influence.
-
-    response   y - mu                        pearson   (y - mu) / sqrt(V(mu) / w)
-    working    (y - mu) dz/dmu               deviance  sign(y - mu) sqrt(w d)
+r"""What each row says of a fit: leverage and influence; its residuals are in :mod:`jaxml.glm.residuals`.
 
     leverage   h = w W x'(X'WX + N l2 P)^-1 x
     Cook       r^2 h / (k (1 - h)),          r = pearson / sqrt(phi (1 - h))
@@ -18,55 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxml.families import functions
 from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, hat_factors, of_inference, pieces
 from jaxml.glm.inference import standard_errors
 from jaxml.glm.objective import recentred
 from jaxml.linalg import matmul
-from jaxml.links import natural_parameter
 from jaxml.predictors import Linear
 from jaxml.rows import column
-
-KINDS = ("response", "working", "pearson", "deviance")
-
-
-@of_inference
-def residuals(inference: Inference, kind: str = "deviance", *, standardized: bool = False) -> Array:
-    """The distance of each y from what the fit expects; see the module docstring.
-
-    Args:
-        inference: from :func:`jaxml.glm.infer`.
-        kind: 'response', 'working', 'pearson' or 'deviance'. Those of Binomial and Multinomial are of counts, not shares.
-        standardized: divide by sqrt(phi (1 - h)), so that a residual of a right model has a variance near 1; pearson and deviance.
-
-    Returns:
-        (n,), or (n, k) of response and pearson for Categorical and Multinomial.
-
-    Raises:
-        ValueError: an unknown kind, or one that is not defined for the family.
-
-    Example:
-        >>> import jax.numpy as jnp, numpy as np
-        >>> from jaxml import families, glm
-        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
-        >>> print(np.round(np.float64(glm.residuals(glm.infer(glm.fit(families.Poisson(), X, y), X, y), "response")), 2))
-        [-0.17 -0.36  1.22 -0.69]
-    """
-    if kind not in KINDS:
-        raise ValueError(f"kind={kind!r} is not known; use one of {KINDS}")
-    family = inference.fit.family
-    if not family.has_deviance:
-        raise ValueError(
-            f"residuals need a family whose eta says the mean alone, {family} has {family.natural_size} parameters"
-        )
-    if kind == "working":
-        _refuse_several("a working residual", family)
-    if standardized and (kind not in ("pearson", "deviance") or family.natural_size is not None):
-        raise ValueError(
-            "standardized=True is for pearson and deviance residuals of families with one linear predictor"
-        )
-    return _residuals(inference, kind=kind, standardized=standardized)
 
 
 @of_inference
@@ -113,7 +68,7 @@ def cooks_distance(inference: Inference) -> Array:
 
     Source: Cook (1977).
     """
-    _refuse_several("Cook's distance", inference.fit.family)
+    refuse_several("Cook's distance", inference.fit.family)
     return _cook(inference)
 
 
@@ -140,77 +95,53 @@ def dfbetas(inference: Inference, *, scaled: bool = True) -> Linear:
 
     Source: Belsley, Kuh & Welsch (1980); Pregibon (1981).
     """
-    _refuse_several("DFBETA", inference.fit.family)
+    refuse_several("DFBETA", inference.fit.family)
     return _dfbetas(inference, scaled=scaled)
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------
-def _refuse_several(what: str, family: Family) -> None:
+def refuse_several(what: str, family: Family) -> None:
+    """ValueError for a family of several linear predictors."""
     if family.natural_size is not None:
         raise ValueError(f"{what} needs one linear predictor for a row, {family} has {family.natural_size}")
 
 
-def _only_counted(inference: Inference, values: Array) -> Array:
+def only_counted(inference: Inference, values: Array) -> Array:
+    """The values, NaN in rows of weight 0."""
     return jnp.where(column(inference.rows.on, values), values, jnp.nan)
 
 
-def _share(inference: Inference) -> Array:
+def row_weight(inference: Inference) -> Array:
     """The weight that belongs to one row: 1 for frequencies, which count rows."""
     rows = inference.rows
     return jnp.ones_like(rows.mass) if inference.fit.weight_kind == "frequency" else rows.mass
 
 
-@partial(jax.jit, static_argnames=("kind", "standardized"))
-def _residuals(inference: Inference, *, kind: str, standardized: bool) -> Array:
-    fit, rows = inference.fit, inference.rows.safe()
-    family, y, z = fit.family, rows.y, pieces(inference).z
-    eta = natural_parameter(family, fit.link, z)
-    m = family.trials(y)
-    vector = family.natural_size is not None
-    expected = functions.mean(family, eta, trials=m if family.has_trials else None)
-    away = family.statistic(y) - expected
-    w = _share(inference)
-    if kind == "response":
-        value = away
-    elif kind == "working":
-        change = jax.jvp(lambda z: natural_parameter(family, fit.link, z), (z,), (jnp.ones_like(z),))[1]
-        value = away / (m * functions.hessian(family, eta) * change)
-    elif kind == "pearson":
-        spread = expected if vector else m * functions.hessian(family, eta)
-        value = away * jnp.sqrt((w[:, None] if vector else w) / spread)
-    else:
-        d = functions.deviance(family, eta, y)
-        sign = 1.0 if vector else jnp.sign(away)
-        value = sign * jnp.sqrt(w * jnp.maximum(d, 0))
-    if standardized:
-        value = value / jnp.sqrt(inference.dispersion * (1 - _leverages(inference)))
-    return _only_counted(inference, value)
-
-
-def _leverages(inference: Inference) -> Array:
+def leverages(inference: Inference) -> Array:
+    """h of each row, (n,)."""
     hat = jnp.square(hat_factors(pieces(inference), inference.root))
-    return _share(inference) * jnp.sum(hat, axis=tuple(range(1, hat.ndim)))
+    return row_weight(inference) * jnp.sum(hat, axis=tuple(range(1, hat.ndim)))
 
 
 @jax.jit
 def _leverage(inference: Inference) -> Array:
-    return _only_counted(inference, _leverages(inference))
+    return only_counted(inference, leverages(inference))
 
 
 @jax.jit
 def _cook(inference: Inference) -> Array:
-    row, h = pieces(inference), _leverages(inference)
-    square = _share(inference) * jnp.square(row.score) / row.expected
+    row, h = pieces(inference), leverages(inference)
+    square = row_weight(inference) * jnp.square(row.score) / row.expected
     value = square / (1 - h) ** 2 * h / (inference.dispersion * inference.fit.rank)
-    return _only_counted(inference, value)
+    return only_counted(inference, value)
 
 
 @partial(jax.jit, static_argnames="scaled")
 def _dfbetas(inference: Inference, *, scaled: bool) -> Linear:
-    row, h, root = pieces(inference), _leverages(inference), inference.root
-    pull = _share(inference) * row.score / (1 - h)
+    row, h, root = pieces(inference), leverages(inference), inference.root
+    pull = row_weight(inference) * row.score / (1 - h)
     moves = matmul(pull[:, None] * matmul(row.design.dense(), root), root.T)
     change = jax.vmap(lambda move: recentred(inference.unravel(move), -inference.center))(moves)
     if scaled:
         change = jax.tree.map(jnp.divide, change, standard_errors(inference))
-    return jax.tree.map(lambda a: _only_counted(inference, a), change)
+    return jax.tree.map(lambda a: only_counted(inference, a), change)

@@ -26,6 +26,15 @@ def fitted_natural(family: Family, link: Link, rows: Rows, params: Linear) -> tu
     return rows, natural_parameter(family, link, z if rows.offset is None else z + rows.offset)
 
 
+def law_of_rows(family: Family, weight_kind: str, phi: Array, weights: Array | None) -> Family:
+    """The law of y of each row: at phi where the dispersion is estimated, and divided by precision weights, all positive, where it has
+    one."""
+    if type(family).with_dispersion is Family.with_dispersion:
+        return family
+    phi = phi if family.estimates_dispersion else family.dispersion
+    return family.with_dispersion(phi if weights is None or weight_kind != "precision" else phi / weights)
+
+
 def weighted_sum(weights: Array | None, values: Array) -> Array:
     """sum_i w_i v_i over the rows with positive weight."""
     return jnp.sum(values if weights is None else jnp.where(weights > 0, weights * values, 0))
