@@ -38,6 +38,8 @@ from jaxml.glm.predict import predict as predict
 from jaxml.glm.predict import predict_natural as predict_natural
 from jaxml.glm.predict import predict_statistic as predict_statistic
 from jaxml.glm.predict import score as score
+from jaxml.glm.prediction_intervals import PredictionInterval as PredictionInterval
+from jaxml.glm.prediction_intervals import prediction_intervals as prediction_intervals
 from jaxml.glm.residuals import residuals as residuals
 from jaxml.glm.result import Fit as Fit
 from jaxml.glm.separation import Separation as Separation

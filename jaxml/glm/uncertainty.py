@@ -152,7 +152,7 @@ def _predict(
     t = two_sided_quantile(level, inference.freedom)
     z = linear(inference.params, X)
     z = z if offset is None else z + offset
-    covariance = _of_linear(inference, X)  # (m,) or (m, k, k)
+    covariance = variance_of_linear(inference, X)  # (m,) or (m, k, k)
 
     mean = partial(expected_from, inference.fit)
     if scale == "linear":
@@ -176,7 +176,7 @@ def _predict(
     return Prediction(value, error, value - t * error, value + t * error)
 
 
-def _of_linear(inference: Inference, X: Array) -> Array:
+def variance_of_linear(inference: Inference, X: Array) -> Array:
     """The covariance of the linear predictors of each row, (m,) or (m, k, k); NaN where the design does not determine them."""
     params = inference.params
     a = Design(X, params.bias is not None).dense()
