@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from scipy import special as sp
+from scipy import stats
 
 from jaxml import families
 from jaxml.incomplete import beta_tails, gamma_tails
@@ -86,6 +88,21 @@ def test_density_is_the_derivative():
     ):
         density = jnp.exp(families.log_prob(family, -0.7, 1.3))
         np.testing.assert_allclose(slope(1.3, family, -0.7), density, rtol=1e-10 if X64 else 1e-4)
+
+
+def test_derivatives_in_eta_of_laws_by_the_beta_function():
+    """Backward in eta, forward in the size: d P(S <= s) / d eta = -(m - s) p P(S = s), from the derivative of I_x."""
+    eta, s, m = 0.4, 3, 9
+    for pair in ((s, m), (60, 150)):
+        slope = jax.grad(lambda eta: families.cdf(families.Binomial(), eta, pair))(eta)  # noqa: B023
+        law = stats.binom(pair[1], sp.expit(eta))
+        np.testing.assert_allclose(
+            slope, -(pair[1] - pair[0]) * sp.expit(eta) * law.pmf(pair[0]), rtol=1e-10 if X64 else 1e-4
+        )
+    of = lambda r: families.cdf(families.NegativeBinomial(r), -0.5, 3)
+    h = 1e-5 if X64 else 1e-2
+    slope = jax.jvp(of, (2.5,), (1.0,))[1]
+    np.testing.assert_allclose(slope, (of(2.5 + h) - of(2.5 - h)) / (2 * h), rtol=1e-8 if X64 else 1e-2)
 
 
 # -- incomplete gamma and beta functions of any size ------------------------------------------------------------------

@@ -182,9 +182,10 @@ def _step(tails: Tails, falls: Array, low: Array, high: Array) -> tuple[Array, A
 
     left, right = lax.fori_loop(0, 28, halve, (jnp.full_like(levels, low), jnp.full_like(levels, high)))
     x = (left + right) / 2
-    width = jnp.abs(x[2] - x[0]) / 2
+    width = jnp.maximum(jnp.abs(x[2] - x[0]) / 2, 1e-7)
     # Where all three lie beyond one end the step is wider than the normal law.
-    return x[1], jnp.where(width > 1e-7, width, high - low)
+    beyond = (width < 1e-6) & ((x[1] - low < 1e-6) | (high - x[1] < 1e-6))
+    return x[1], jnp.where(beyond, high - low, width)
 
 
 def _counts(tails: Tails, rest: Array, upper: Array) -> Array:
