@@ -138,7 +138,7 @@ def check_family(family: Any) -> None:
     with jax.ensure_compile_time_eval():
         valid = bool(np.all(jax.tree.map(np.asarray, family).parameters_valid()))
     if not valid:
-        raise ValueError(f"{family} is no law: its parameters must be positive and finite")
+        raise ValueError(f"{family} is no law: {family.parameters_rule}")
 
 
 def check_values(family: Family, rows: Rows, check: str) -> None:

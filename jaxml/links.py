@@ -213,7 +213,7 @@ def spans_mean(family: Family, link: Link) -> bool:
         return link in (logit, probit, cloglog) or is_canonical(family, link)
     return (
         family.space == "positive"
-        and family.counts  # a positive real y is never on the boundary
+        and (family.counts or family.mass_at_zero)  # a positive real y is never on the boundary
         and family.mean_bounds[0] == 0
         and (link is log or (link is canonical and family.canonical_link == "log"))
     )

@@ -97,6 +97,16 @@ def _ig_log_prob(mu, shape, y):
     return stats.invgauss(mu / shape, scale=shape).logpdf(y)
 
 
+def _tweedie_log_prob(p, phi, eta, y):
+    """Counts of gamma amounts, one by one."""
+    mu = ((1 - p) * eta) ** (1 / (1 - p))
+    rate, shape, scale = mu ** (2 - p) / phi / (2 - p), (2 - p) / (p - 1), phi * (p - 1) * mu ** (p - 1)
+    j = np.arange(1, 400)
+    with np.errstate(divide="ignore"):
+        terms = stats.poisson(rate).logpmf(j) + stats.gamma(j * shape, scale=scale).logpdf(np.asarray(y)[:, None])
+    return np.where(y == 0, -rate, sp.logsumexp(terms, axis=1))
+
+
 def _igms(eta):
     return np.sqrt(eta[1] / eta[0]), -2 * eta[1]
 
@@ -107,6 +117,7 @@ def _igms_variance(eta):
 
 
 POSITIVE = np.array([0.1, 0.7, 1.3, 2.9, 6.0])
+AMOUNTS = np.array([0.0, 0.7, 1.3, 2.9, 6.0])
 COUNTS = np.array([0, 1, 2, 5, 9])
 UNIT = np.array([0.05, 0.3, 0.5, 0.75, 0.98])
 REAL = np.array([-2.5, -0.4, 0.0, 0.8, 3.1])
@@ -182,6 +193,10 @@ ROWS = [
     Row("inverse_gaussian_mean_shape", families.InverseGaussianMeanShape(), np.array([[-2.0, -0.4], [-0.3, -1.0], [-1.0, -4.0]]),
         POSITIVE, lambda e, y: _ig_log_prob(*_igms(e), y), lambda e: np.array([_igms(e)[0], 1 / _igms(e)[0] + 1 / _igms(e)[1]]),
         _igms_variance, 2, law=lambda e: stats.invgauss(_igms(e)[0] / _igms(e)[1], scale=_igms(e)[1])),
+    Row("tweedie", families.Tweedie(1.5), NEGATIVE, AMOUNTS, lambda e, y: _tweedie_log_prob(1.5, 1.0, e, y),
+        lambda e: 4 / e**2, lambda e: -8 / e**3, 1),
+    Row("tweedie_known", families.Tweedie(1.3, phi=0.6), NEGATIVE, AMOUNTS, lambda e, y: _tweedie_log_prob(1.3, 0.6, e, y),
+        lambda e: (-0.3 * e) ** (-1 / 0.3), lambda e: 0.6 * (-0.3 * e) ** (-1.3 / 0.3), 1),
     Row("beta", families.Beta(), np.array([[2.0, 0.6], [1.0, 1.0], [5.0, 9.0]]), UNIT, lambda e, y: stats.beta(*e).logpdf(y),
         lambda e: sp.digamma(e) - sp.digamma(e.sum()), _beta_variance, 2, law=lambda e: stats.beta(*e)),
     Row("dirichlet", families.Dirichlet(3), np.array([[2.0, 0.6, 1.0], [1.0, 1.0, 1.0], [5.0, 9.0, 3.0]]), POINTS,

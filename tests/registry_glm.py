@@ -81,6 +81,7 @@ _poisson = lambda mean: lambda rng, z: rng.poisson(mean(z))
 _normal = lambda mean: lambda rng, z: mean(z) + 0.3 * rng.normal(size=len(z))
 _gamma = lambda mean: lambda rng, z: rng.gamma(4, mean(z) / 4)
 _wald = lambda mean: lambda rng, z: rng.wald(mean(z), 8.0)
+_claims = lambda mean: lambda rng, z: rng.gamma(rng.poisson(2 * mean(z) ** 0.5), mean(z) ** 0.5 / 2)  # power 1.5
 _negative = lambda mean: lambda rng, z: rng.poisson(mean(z) * rng.gamma(2, 0.5, len(z)))
 _geometric = lambda mean: lambda rng, z: rng.geometric(1 / mean(z))
 _same = lambda z: z
@@ -117,6 +118,9 @@ _ALL = [
     Case("inverse_gaussian-log", families.InverseGaussian(), "log", 0.5, 0.3, _wald(np.exp)),
     Case("inverse_gaussian-inverse", families.InverseGaussian(), "inverse", 0.6, 0.1, _wald(_reciprocal)),
     Case("inverse_gaussian-identity", families.InverseGaussian(), "identity", 2.0, 0.4, _wald(_same)),
+    Case("tweedie-log", families.Tweedie(1.5), "log", 0.3, 0.4, _claims(np.exp)),
+    Case("tweedie-canonical", families.Tweedie(1.5), "canonical", -1.6, 0.2, _claims(lambda z: 4 / z**2)),
+    Case("tweedie-known", families.Tweedie(1.5, phi=1.0), "log", 0.3, 0.4, _claims(np.exp)),
     Case("negative_binomial-log", families.NegativeBinomial(r=2.0), "log", 1.0, 0.4, _negative(np.exp)),
     Case(
         "negative_binomial-canonical",

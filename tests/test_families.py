@@ -24,7 +24,7 @@ dtypes = pytest.mark.parametrize(
 )
 # Values in float32 for one of each kind (compiling is what costs); dtypes in test_float32_in_is_float32_out for all.
 NARROW = ("binomial", "categorical", "poisson", "negative_binomial", "normal_known", "gamma_known", "gamma_shape_rate",
-          "inverse_gaussian_known", "beta", "rayleigh")  # fmt: skip
+          "inverse_gaussian_known", "tweedie_known", "beta", "rayleigh")  # fmt: skip
 
 
 def cases(names):
@@ -187,6 +187,7 @@ OUTSIDE = {
     "bernoulli": [2, -1], "binomial": ([7, -1], [6, 6]), "categorical": [3, -1], "multinomial": [[1.5, 1.5, 2], [-1, 3, 3]],
     "poisson": [-1, 0.5], "geometric": [0, 1.5], "negative_binomial": [-1, 0.5], "exponential": [0, -1], "gamma": [0, -1],
     "inverse_gaussian": [0, -1], "beta": [0, 1], "dirichlet": [[0.5, 0.5, 0.1], [1.2, -0.1, -0.1]], "normal": [np.inf, -np.inf],
+    "tweedie": [-1, np.inf],
 }  # fmt: skip
 
 
@@ -343,6 +344,7 @@ DEVIANCES = {
     "exponential": lambda y, m: 2 * ((y - m) / m - np.log(y / m)),
     "gamma_known": lambda y, m: 2 * ((y - m) / m - np.log(y / m)),
     "inverse_gaussian_known": lambda y, m: (y - m) ** 2 / (m**2 * y),
+    "tweedie_known": lambda y, m: 2 * (y**0.7 / (-0.3 * 0.7) + y * m**-0.3 / 0.3 + m**0.7 / 0.7),
 }
 
 
@@ -480,6 +482,7 @@ EXTREME = {
     "normal": [-1e4, 1e4], "exponential": [-1e4, -1e-6], "gamma_known": [-1e4, -1e-6], "inverse_gaussian": [-1e4, -1e-6],
     "normal_mean_variance": [[1e4, -1e4], [0, -1e-4]], "gamma_shape_rate": [[1e4, -1e4], [1e-4, -1e-4]],
     "inverse_gaussian_mean_shape": [[-1e4, -1e4], [-1e-4, -1e-4]], "beta": [[1e4, 1e4], [1e-4, 1e-4]], "dirichlet": [[1e4] * 3, [1e-4] * 3],
+    "tweedie": [-1e4, -1e-6],
 }  # fmt: skip
 
 

@@ -42,3 +42,4 @@ from jaxml.families.normal import NormalMeanVariance as NormalMeanVariance
 from jaxml.families.poisson import Poisson as Poisson
 from jaxml.families.product import Product as Product
 from jaxml.families.product import independent as independent
+from jaxml.families.tweedie import Tweedie as Tweedie

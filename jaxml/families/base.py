@@ -51,6 +51,7 @@ class Family:
     labels: ClassVar[bool] = False  # y holds class labels 0..K-1
     counts: ClassVar[Any] = False  # y holds integers that a narrow float could round
     discrete: ClassVar[bool] = False  # a number y is an integer, so that P(Y = y) > 0
+    mass_at_zero: ClassVar[bool] = False  # y is real, and 0 with positive probability
     has_trials: ClassVar[bool] = False  # one observation carries a number of trials
     mean_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # closed hull of the support of a scalar T
     natural_bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # natural domain of a scalar eta
@@ -62,6 +63,12 @@ class Family:
     canonical_scale: ClassVar[float | None] = None  # eta / z by that link; None: found by way of the mean
     redundant: ClassVar[bool] = False  # eta + c (1, ..., 1) is the same law: Categorical, Multinomial
     estimates_dispersion: ClassVar[Any] = False  # the dispersion is unknown and estimated by a fit
+    dispersion_by_deviance: ClassVar[bool] = (
+        True  # its maximum-likelihood estimate depends on the data by the deviance alone
+    )
+    parameters_rule: ClassVar[str] = (
+        "its parameters must be positive and finite"  # what parameters_valid asks, in words
+    )
 
     # -- what a family is ------------------------------------------------------------------------------------------
     def log_partition(self, eta: Array) -> Array:
@@ -103,7 +110,8 @@ class Family:
         raise TypeError(f"{type(self).__name__} has no dispersion to set")
 
     def maximum_likelihood_dispersion(self, mean_deviance: Array) -> Array:
-        """The phi that maximises the likelihood, given the deviance per observation; TypeError where there is none."""
+        """The phi that maximises the likelihood, given the deviance per observation (where ``dispersion_by_deviance`` is False, a phi
+        close to it); TypeError where there is none."""
         raise TypeError(f"{type(self).__name__} has no dispersion to estimate")
 
     def loss(self, eta: Array, y: Any) -> Array:

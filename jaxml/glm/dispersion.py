@@ -1,7 +1,7 @@
 r"""Deviance, Pearson statistic, dispersion and log-likelihood of a fitted model, by the kind of its weights.
 
     dispersion (for standard errors)   sum w (y - mu)^2 / V(mu) / (n - rank)
-    log-likelihood                     at the maximum-likelihood dispersion, a function of the deviance / n
+    log-likelihood                     at the maximum-likelihood dispersion, a function of the deviance / n but for Tweedie
 
 n is the sum of the weights where they are frequencies, else the number of rows with positive weight.
 
@@ -82,14 +82,20 @@ def pearson_dispersion(family: Family, rows: Rows, eta: Array, n: Array, paramet
 
 def fitted_log_likelihood(family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str) -> Array:
     """The maximised log-likelihood; see the module docstring. Precision weights divide the dispersion of their row."""
-    w = rows.weights
-    precision = w is not None and weight_kind == "precision"
     if family.estimates_dispersion:
-        phi = family.maximum_likelihood_dispersion(total_deviance(family, rows, eta) / n)
-        family = family.with_dispersion(_by_row(family, rows, eta, phi) if precision else phi)
-    if not precision or isinstance(family.dispersion, int):
-        return weighted_sum(w, log_prob(family, eta, rows.y))
+        phi = maximum_likelihood_dispersion(family, rows, eta, n, weight_kind)
+        return log_likelihood_at(family, rows, eta, phi, weight_kind)
+    if rows.weights is None or weight_kind != "precision" or isinstance(family.dispersion, int):
+        return weighted_sum(rows.weights, log_prob(family, eta, rows.y))
     return _total_by_row(family, rows, eta, family.dispersion)
+
+
+def maximum_likelihood_dispersion(family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str) -> Array:
+    """The phi that maximises the log-likelihood at these eta; a derivative only where it depends on the deviance alone."""
+    phi = family.maximum_likelihood_dispersion(total_deviance(family, rows, eta) / n)
+    if family.dispersion_by_deviance and (rows.weights is None or weight_kind != "precision"):
+        return phi
+    return _by_search(family, rows, eta, n, phi, weight_kind)
 
 
 def log_likelihood_at(family: Family, rows: Rows, eta: Array, phi: Array, weight_kind: str) -> Array:
@@ -105,14 +111,24 @@ def _total_by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:
     return jnp.sum(jnp.where(rows.on, values, 0))
 
 
-def _by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:
-    """The phi that maximises the likelihood of rows with dispersions of their own, by Newton's method on log phi from nearby."""
-    family, rows, eta, phi = jax.lax.stop_gradient((family, rows, eta, phi))
-    total = lambda u: _total_by_row(family, rows, eta, jnp.exp(u))
+def _by_search(family: Family, rows: Rows, eta: Array, n: Array, phi: Array, weight_kind: str) -> Array:
+    """The phi that maximises the likelihood, by the secant method on its slope in log phi from nearby; without derivatives, which the
+    maximised likelihood does not need. The first step takes the curvature for that of the saddle-point approximation, n/2."""
+    family, rows, eta, n, phi = jax.lax.stop_gradient((family, rows, eta, n, phi))
+    total = lambda u: log_likelihood_at(family, rows, eta, jnp.exp(u), weight_kind)
+    one = jnp.ones_like(phi)
 
-    def step(_: int, u: Array) -> Array:
-        slope, curvature = jax.grad(total)(u), jax.grad(jax.grad(total))(u)
-        move = jnp.clip(-slope / curvature, -1, 1)
-        return jnp.where(jnp.isfinite(move) & (curvature < 0), u + move, u)
+    def step(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        u, last, move, trips = carry
+        slope = jax.jvp(total, (u,), (one,))[1]
+        curvature = jnp.where(trips == 0, n / 2, (last - slope) / move)
+        # Away from the maximum, where the likelihood is not concave in log phi, a step up the slope.
+        move = jnp.clip(jnp.where(curvature > 0, slope / curvature, jnp.sign(slope)), -1, 1)
+        move = jnp.where(jnp.isfinite(move), move, 0)
+        return u + move, slope, move, trips + 1
 
-    return jnp.exp(jax.lax.fori_loop(0, 8, step, jnp.log(phi)))
+    near = (
+        30 * float(jnp.finfo(phi.dtype).eps) ** 0.5
+    )  # what the last step leaves is smaller by the length of the one before
+    more = lambda carry: (jnp.abs(carry[2]) > near) & (carry[3] < 40)
+    return jnp.exp(jax.lax.while_loop(more, step, (jnp.log(phi), one, one, jnp.zeros((), jnp.int32)))[0])
