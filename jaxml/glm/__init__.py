@@ -11,6 +11,8 @@ from jaxml.glm.covariance import Inference as Inference
 from jaxml.glm.diagnostics import cooks_distance as cooks_distance
 from jaxml.glm.diagnostics import dfbetas as dfbetas
 from jaxml.glm.diagnostics import leverage as leverage
+from jaxml.glm.dispersion_errors import DispersionErrors as DispersionErrors
+from jaxml.glm.dispersion_errors import dispersion_errors as dispersion_errors
 from jaxml.glm.effects import MarginalEffects as MarginalEffects
 from jaxml.glm.effects import marginal_effects as marginal_effects
 from jaxml.glm.fit import fit as fit
@@ -33,6 +35,8 @@ from jaxml.glm.named import logistic_regression as logistic_regression
 from jaxml.glm.named import normal_equation as normal_equation
 from jaxml.glm.named import poisson_regression as poisson_regression
 from jaxml.glm.named import softmax_regression as softmax_regression
+from jaxml.glm.negative_binomial import NegativeBinomialFit as NegativeBinomialFit
+from jaxml.glm.negative_binomial import negative_binomial_regression as negative_binomial_regression
 from jaxml.glm.predict import contrast as contrast
 from jaxml.glm.predict import predict as predict
 from jaxml.glm.predict import predict_natural as predict_natural

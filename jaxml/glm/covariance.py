@@ -191,7 +191,7 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
         V = _sandwich(fit, rows, center, root, codes, kind)
     back = _to_user(fit.params, center)
     V = matmul(matmul(back, V), back.T)
-    null = jnp.zeros_like(V) if rank.null is None else _null(fit.params, rank.null, rows, center)
+    null = jnp.zeros_like(V) if rank.null is None else user_null(fit.params, rank.null, rows, center)
     done = Inference(
         params=fit.params,
         covariance=V,
@@ -237,7 +237,7 @@ def _to_user(params: Linear, center: Array) -> Array:
     return jax.jacfwd(move)(flat)
 
 
-def _null(params: Linear, null: Array, rows: Rows, center: Array) -> Array:
+def user_null(params: Linear, null: Array, rows: Rows, center: Array) -> Array:
     """The null space of the design in the user's coordinates, rows that are rounding alone set to 0; (p, p)."""
     d, eps = len(params.weight), jnp.sqrt(jnp.finfo(null.dtype).eps)
     x = jnp.where(rows.on[:, None], rows.X - center, 0)
