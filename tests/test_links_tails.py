@@ -124,6 +124,8 @@ FAMILIES = {
     "exponential": FamilyRow(families.Exponential(), 0, inf, (2,), *_rate, lambda m: jets.exp(2 * m.log)),
     "gamma": FamilyRow(families.Gamma(), 0, inf, (0.5, 2), *_rate, lambda m: jets.exp(2 * m.log)),
     "gamma_known": FamilyRow(families.Gamma(shape=4.0), 0, inf, (2,), *_rate, lambda m: jets.exp(2 * m.log)),
+    "tweedie": FamilyRow(families.Tweedie(1.5), 0, inf, (0, 2), lambda m: 2 * jets.exp(m.log * half), lambda m: -2 * jets.exp(m.log * -half),
+                         lambda m: jets.exp(m.log * 3 * half)),
     "inverse_gaussian": FamilyRow(families.InverseGaussian(), 0, inf, (0.5, 2), *_root, lambda m: jets.exp(3 * m.log)),
     "inverse_gaussian_known": FamilyRow(families.InverseGaussian(shape=2.0), 0, inf, (2,), *_root, lambda m: jets.exp(3 * m.log)),
 }  # fmt: skip

@@ -112,6 +112,13 @@ class Tweedie(Family):
     def natural_from_coordinate(self, u):
         return jnp.exp((1 - self.power) * u) / (1 - self.power)
 
+    def loss_from_coordinate(self, u, y):
+        p = self.power
+        return jnp.exp((2 - p) * u) / (2 - p) + special.product(y, jnp.exp((1 - p) * u)) / (p - 1)
+
+    def information_from_coordinate(self, u):
+        return jnp.exp((2 - self.power) * u)
+
     def sample(self, key, eta, shape, trials=None):
         p, phi = self.power, self.dispersion
         key, other = jax.random.split(key)
