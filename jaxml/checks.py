@@ -166,6 +166,17 @@ def check_values(family: Family, rows: Rows, check: str) -> None:
             raise ValueError(
                 f"{name}[{', '.join(map(str, place))}] is {kind}; drop or fill such rows, or give them weight 0"
             )
+    mass = np.ones(len(X), X.dtype) if weights is None else weights
+    with np.errstate(over="ignore"):
+        squares = np.where(on[:, None], mass[:, None] * np.square(X), 0)
+    if not np.isfinite(squares.sum(axis=0)).all():
+        i, j = np.unravel_index(np.argmax(np.where(on[:, None], np.abs(X), 0)), X.shape)
+        raise ValueError(
+            f"X[{i}, {j}] = {X[i, j]:.6g} is too large: its square, times the weight, overflows {X.dtype}; divide the column by a"
+            " constant"
+        )
+    if family.has_trials and not np.any(np.asarray(family.trials(jax.tree.map(jnp.asarray, y)))[on] > 0):
+        raise ValueError("y has no trials in any row that counts: nothing is left to fit")
     inside = np.asarray(_support(family, check)(jax.tree.map(jnp.asarray, y)))
     if not inside[on].all():
         i = int(np.argmax(~inside & on))
@@ -234,7 +245,8 @@ def verdict(family: Family, rows: Rows, check: str) -> Array:
     for leaf in (rows.offset, *jax.tree.leaves(rows.y)):
         if leaf is not None and jnp.issubdtype(leaf.dtype, jnp.floating):
             inside &= jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
+    tried = family.trials(rows.y) > 0 if family.has_trials else jnp.ones_like(inside)
     if rows.weights is None:
-        return jnp.all(inside)
+        return jnp.all(inside) & jnp.any(tried)
     w = rows.weights
-    return jnp.all(inside | (w == 0)) & jnp.all(jnp.isfinite(w) & (w >= 0)) & jnp.any(w > 0)
+    return jnp.all(inside | (w == 0)) & jnp.all(jnp.isfinite(w) & (w >= 0)) & jnp.any((w > 0) & tried)

@@ -57,6 +57,7 @@ def intercept_only(family: Family, link: Link, survey: Survey) -> Array:
 def _inner_mean(family: Family, m: Array, n: Array) -> Array:
     low, high = family.mean_bounds
     if high < jnp.inf:
+        n = jnp.minimum(n, 0.25 / jnp.finfo(m.dtype).eps)  # of more, half an observation is rounded off
         return jnp.where((m <= low) | (m >= high), (m * n + 0.5 * (low + high)) / (n + 1), m)
     return jnp.maximum(m, low + 0.5 / n) if low > -jnp.inf else m
 
