@@ -115,8 +115,9 @@ def judge(problem):
         assert spoilt not in ("negative weight", "short", "text", "none", "rank", "empty", "complex"), spoilt
         for name in ("value", "gradient_norm", "decrement"):
             assert np.isfinite(getattr(fit, name)), (name, fit)
-        eta = glm.predict_natural(fit, np.where(options["weights"][:, None] > 0, X, 0), offset=options["offset"])
-        assert np.isfinite(np.asarray(eta)).all(), fit
+        on = options["weights"] > 0
+        eta = glm.predict_natural(fit, np.where(on[:, None], X, 0), offset=options["offset"])
+        assert np.isfinite(np.asarray(eta)[on]).all(), fit
     return status
 
 

@@ -341,9 +341,10 @@ def test_verdict_on_1000_random_designs_equals_the_linear_program(name):
         found.append(said.separated)
         # The direction itself proves the verdict.
         D = np.concatenate([np.atleast_1d(p).reshape(-1, 3 if name == "categorical" else 1) for p in said.direction])
-        margins = np.asarray(rows) @ D.ravel() if len(rows) else np.zeros(1)
+        D = D.T.ravel()  # one class after another
+        margins = np.asarray(rows) @ D if len(rows) else np.zeros(1)
         assert (margins.max() > 1e-6) == said.separated and margins.min() > -1e-12
-        assert equal is None or np.abs(equal @ D.ravel()).max(initial=0) < 1e-12
+        assert equal is None or np.abs(equal @ D).max(initial=0) < 1e-12
     np.testing.assert_array_equal(found, expected)
     wrong = np.flatnonzero(np.asarray(fit.status) != np.where(expected, int(Status.SEPARATED), int(Status.CONVERGED)))
     assert any(expected) and not all(expected)

@@ -324,8 +324,8 @@ def test_questions_without_an_answer_say_so():
         with pytest.raises(ValueError, match="GammaShapeRate"):
             call(inference)
     poisson = glm.infer(glm.fit(families.Poisson(), X, Y), X, Y)
-    with pytest.raises(ValueError, match="kind='anscombe'"):
-        glm.residuals(poisson, "anscombe")
+    with pytest.raises(ValueError, match="kind='raw'"):
+        glm.residuals(poisson, "raw")
     with pytest.raises(ValueError, match="no dispersion to choose"):
         glm.log_likelihood(poisson, dispersion=2.0)
     for interval in (

@@ -27,7 +27,8 @@ def inferred(name, **options):
     family, link, y, law, _ = LAWS[name]
     y = jax.tree.map(lambda v: v[:FEW], y)
     options = {key: np.full(FEW, value, DTYPE) if key == "weights" else value for key, value in options.items()}
-    fit = glm.fit(family, X[:FEW], y, link=link, **options)
+    separable = isinstance(family, families.Bernoulli)  # so few labels may be separated
+    fit = glm.fit(family, X[:FEW], y, link=link, l2=0.05 if separable else 0.0, **options)
     return glm.infer(fit, X[:FEW], y, **options), law, {"trials": 5} if family.has_trials else {}
 
 
@@ -50,7 +51,7 @@ def test_ends_are_the_quantiles_of_the_mixture(name):
         x = cut + (9 - cut) * (np.arange(20_000) + 0.5) / 20_000  # where z is inside the domain of the link
         weight = np.exp(-x * x / 2)
         mixture = law(mean_of(inference.fit, at + error * x), float(inference.dispersion))
-        below = lambda y: np.sum(weight * mixture.cdf(y)) / np.sum(weight)  # noqa: B023
+        below = lambda y: np.sum(weight * np.nan_to_num(mixture.cdf(y))) / np.sum(weight)  # noqa: B023
         for y, share in ((float(got.low[i]), 0.05), (float(got.high[i]), 0.95)):
             if family.discrete:
                 assert below(y - 1) < share + tolerance and below(y) > share - tolerance

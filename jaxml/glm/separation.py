@@ -15,12 +15,10 @@ Source: Albert & Anderson (1984), Biometrika 71; Konis (2007), thesis, Oxford; G
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import csr_array, hstack, identity, kron
 
 from jaxml import links
 from jaxml.checks import check_family, read_rows, refuse_bad_values
@@ -145,8 +143,8 @@ def _decide(family: Family, rows: Rows, penalties: np.ndarray, intercept: bool, 
     on = np.asarray(rows.on)
     x, to_user = _scaled(np.asarray(rows.X, float)[on], intercept and not np.any(penalties[-1] > 0), intercept)
     k = penalties.shape[1]
-    rises, still, owner = _margins(family, jax.tree.map(lambda a: np.asarray(a)[on], rows.y), k)
-    rises, still = (_on_design(part, x, k) for part in (rises, still))
+    at_least, equal = _margins(family, jax.tree.map(lambda a: np.asarray(a)[on], rows.y), k)
+    rises, still = at_least.on(x), equal.on(x)
     # Coordinates of the directions that are allowed: those not penalised, with rows that sum to zero over the classes.
     allowed = np.eye(x.shape[1] * k)[:, penalties.ravel() == 0]
     if family.redundant:
@@ -157,7 +155,7 @@ def _decide(family: Family, rows: Rows, penalties: np.ndarray, intercept: bool, 
     size = np.max(np.abs(direction), initial=0)
     table = (direction / (size if size else 1)).reshape(-1, k)
     gains = np.zeros(len(x), bool)
-    gains[owner[moving]] = True
+    gains[at_least.row[moving]] = True
     all_rows = np.zeros(rows.n, bool)
     all_rows[on] = gains
     limits = _limits(to_user, rises[moving], basis, k)
@@ -187,35 +185,34 @@ def _scaled(x: np.ndarray, centred: bool, intercept: bool) -> tuple[np.ndarray, 
     return np.column_stack([x, np.ones(len(x))]), to_user
 
 
-def _margins(family: Family, y: Any, k: int) -> tuple[csr_array, csr_array, np.ndarray]:
-    """What must not be negative and what must be 0 of v, (m, n k) with a row for each condition, and the rows of data of the former."""
+class _Conditions(NamedTuple):
+    """Conditions <turn, x_row D> >= 0, or = 0: (m,) rows of the data and (m, k) combinations of the outputs."""
+
+    row: np.ndarray
+    turn: np.ndarray
+
+    def on(self, x: np.ndarray) -> np.ndarray:
+        """As conditions on ravel(D), (m, q k)."""
+        table = x[self.row][:, :, None] * self.turn[:, None, :]
+        return table.reshape(len(self.row), x.shape[1] * self.turn.shape[1])
+
+
+def _margins(family: Family, y: Any, k: int) -> tuple[_Conditions, _Conditions]:
+    """What must not be negative of v, and what must be 0."""
     m = np.broadcast_to(np.asarray(family.trials(y), float), (len(jax.tree.leaves(y)[0]),))
     t = np.asarray(family.statistic(y), float)
-    n = len(m)
     some = m > 0
-    if k == 1 and not family.redundant:
+    if not family.redundant:
         low, high = family.mean_bounds
-        at_low, at_high = some & (t <= low * m), some & (t >= high * m)
-        sign = at_high.astype(float) - at_low
-        either = np.flatnonzero(sign)
-        rises = csr_array((sign[either], (np.arange(either.size), either)), shape=(either.size, n))
-        fixed = np.flatnonzero(some & (sign == 0))
-        return rises, csr_array((np.ones(fixed.size), (np.arange(fixed.size), fixed)), shape=(fixed.size, n)), either
+        sign = (some & (t >= high * m)).astype(float) - (some & (t <= low * m))
+        either, fixed = np.flatnonzero(sign), np.flatnonzero(some & (sign == 0))
+        return _Conditions(either, sign[either, None]), _Conditions(fixed, np.ones((fixed.size, 1)))
     # The class seen most often against each of the others: equal if that was seen too, at least as large if not.
     first = np.argmax(t, axis=1)
     row, other = np.nonzero(some[:, None] & (np.arange(k) != first[:, None]))
+    turn = np.eye(k)[first[row]] - np.eye(k)[other]
     seen = t[row, other] > 0
-    each = np.arange(row.size)
-    table = csr_array(
-        (np.repeat([1.0, -1.0], row.size), (np.tile(each, 2), np.concatenate([row * k + first[row], row * k + other]))),
-        shape=(row.size, n * k),
-    )
-    return table[each[~seen]], table[each[seen]], row[~seen]
-
-
-def _on_design(conditions: csr_array, x: np.ndarray, k: int) -> np.ndarray:
-    """Conditions on v as conditions on ravel(D), v = x D."""
-    return np.asarray((conditions @ kron(csr_array(x), identity(k))).todense())
+    return _Conditions(row[~seen], turn[~seen]), _Conditions(row[seen], turn[seen])
 
 
 def _null_space(a: np.ndarray) -> np.ndarray:
@@ -282,6 +279,10 @@ def _well_inside(a: np.ndarray) -> np.ndarray:
 def _program(a: np.ndarray) -> np.ndarray:
     """c of: maximise sum t subject to a c >= t, 0 <= t <= 1."""
     m, r = a.shape
+    # Large imports, which few need.
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array, hstack, identity
+
     best = linprog(
         np.concatenate([np.zeros(r), -np.ones(m)]),
         hstack([csr_array(-a), identity(m)]),
@@ -312,6 +313,8 @@ def _limits(to_user: np.ndarray, a: np.ndarray, basis: np.ndarray, k: int) -> np
 
 def _reach(functional: np.ndarray, a: np.ndarray) -> bool:
     """Whether the functional is positive somewhere in the cone a c >= 0."""
+    from scipy.optimize import linprog
+
     best = linprog(-functional, -a, np.zeros(len(a)), bounds=(-1, 1), method="highs")
     return bool(-best.fun > 1e-7)
 

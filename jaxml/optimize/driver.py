@@ -1,8 +1,7 @@
 """The one loop behind every full-batch solver: a flat accept-or-halve descent, compiled once.
 
 Each trip evaluates the objective at one trial point x + a p and either accepts it (and asks the solver for a new direction) or
-halves a, or more than halves it where many halvings have not been enough. Step and line search share the evaluation, which is
-the only large thing to compile.
+halves a. Step and line search share the evaluation, which is the only large thing to compile.
 
 Acceptance is Armijo's rule. Once a decrease is too small to be seen in the value, a step is accepted if it makes the slope
 along p smaller (Hager & Zhang 2005, "approximate Wolfe" condition), so that convergence does not stop at sqrt(eps).
@@ -316,7 +315,7 @@ class _Descent(NamedTuple):
         return _State(
             point=point,
             direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
-            size=_next_size(s, t, restart),
+            size=jnp.where(t.accept | restart, 1, s.size / 2).astype(point.x.dtype),
             memory=choose(t.memory, s.memory),
             decrement=jnp.where(t.accept, t.decrement, s.decrement),
             fresh=fresh,
@@ -330,19 +329,6 @@ class _Descent(NamedTuple):
             status=jnp.where(advance, RUNNING, status).astype(jnp.int32),
             trace=_record(s.trace, t.steps, point, t.accept),
         )
-
-
-def _next_size(s: _State, t: _Trial, restart: Array) -> Array:
-    """The length of the next step: 1, or half the rejected one; after ten rejections in a row a quarter, an eighth, ...
-
-    Where hardly any curvature is left, as exp(-100) far down the tail of a likelihood, a Newton step is too long by that factor,
-    and so will be the next: after a step cut that far the next is at most 1,024 times as long. At the edge of the domain, which is
-    approached by halves, cuts stay small for thirty rejections, and up to there the next step is whole.
-    """
-    many = jnp.where(t.blocked, 28, 8)
-    cut = s.size * jnp.exp2(-jnp.maximum(1, t.halvings - many).astype(s.size.dtype))
-    longer = jnp.where(s.blocked & (s.size > 2.0**-28), 1, jnp.minimum(1, 1024 * s.size))
-    return jnp.where(restart, 1, jnp.where(t.accept, longer, cut)).astype(s.size.dtype)
 
 
 def _sufficient(s: _State, new: Point, eps: Any) -> Array:
