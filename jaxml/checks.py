@@ -170,10 +170,10 @@ def check_values(family: Family, rows: Rows, check: str) -> None:
     with np.errstate(over="ignore"):
         squares = np.where(on[:, None], mass[:, None] * np.square(X), 0)
     if not np.isfinite(squares.sum(axis=0)).all():
-        i, j = np.unravel_index(np.argmax(np.where(on[:, None], np.abs(X), 0)), X.shape)
+        worst = np.unravel_index(np.argmax(np.where(on[:, None], np.abs(X), 0)), X.shape)
         raise ValueError(
-            f"X[{i}, {j}] = {X[i, j]:.6g} is too large: its square, times the weight, overflows {X.dtype}; divide the column by a"
-            " constant"
+            f"X[{worst[0]}, {worst[1]}] = {X[worst]:.6g} is too large: its square, times the weight, overflows {X.dtype}; divide the"
+            " column by a constant"
         )
     if family.has_trials and not np.any(np.asarray(family.trials(jax.tree.map(jnp.asarray, y)))[on] > 0):
         raise ValueError("y has no trials in any row that counts: nothing is left to fit")
