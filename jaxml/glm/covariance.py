@@ -179,7 +179,8 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     root = root if flat is None else root - matmul(flat, root)
     gradient = ev.gradient
     if fit.firth:
-        gradient = JeffreysObjective(**vars(objective)).evaluate(params, True, 0).gradient
+        bonus = jax.grad(JeffreysObjective(**vars(objective)).half_log_det)(params)
+        gradient = jax.tree.map(jnp.subtract, gradient, bonus)
     distance = jnp.linalg.norm(root.T @ ravel_pytree(gradient)[0])
 
     estimated = fit.family.estimates_dispersion or fit.quasi

@@ -54,7 +54,6 @@ class JeffreysObjective(GLMObjective):
     def half_log_det(self, params: Linear) -> Array:
         """1/2 log det I up to a constant; -inf where the information is singular to rounding."""
         information = expected_gram(self, params)
-        diagonal = jnp.diagonal(lax.stop_gradient(information))
         if self.flat is not None:
             # Any fixed curvature along the directions that are not seen changes the determinant by a factor that is fixed too.
             x = jnp.where(self.rows.on[:, None], self.rows.X - self.center, 0)
@@ -64,7 +63,7 @@ class JeffreysObjective(GLMObjective):
                 size = jnp.append(size, jnp.sqrt(jnp.sum(self.rows.mass)))
             size = lax.stop_gradient(jnp.repeat(size, self.family.natural_size or 1))
             information = information + size[:, None] * self.flat * size
-            diagonal = jnp.diagonal(lax.stop_gradient(information))
+        diagonal = jnp.diagonal(lax.stop_gradient(information))
         scale = jnp.where(diagonal > 0, lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
         factor = jnp.linalg.cholesky(information * scale[:, None] * scale)
         value = jnp.sum(jnp.log(jnp.diagonal(factor))) - jnp.sum(jnp.log(scale))
