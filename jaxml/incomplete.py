@@ -24,6 +24,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import gammainc, gammaincc
 
 from jaxml import special
+from jaxml.double_double import DoubleDouble, two_sum
 from jaxml.loggamma import stirling_error
 
 _LARGE = 20.0  # from here on by quadrature
@@ -106,7 +107,7 @@ def _gamma_quadrature(a: Array, x: Array) -> tuple[Array, Array]:
 def _beta_quadrature(a: Array, b: Array, x: Array, rest: Array) -> Array:
     """I_x(a, b) for x below the mean, over the logarithm of 1 - t: a power (1 - t)^(b - 1) with small b is smooth in that."""
     n = a + b
-    below, above = _distances(a, b, n, x, rest)
+    below, above = _distances(a, b, x, rest)
     down = _reach_down(_FALL / a, jnp.maximum(below, 0)) * x / rest
     up = _reach_up(_FALL / b, jnp.maximum(above, 0))
     width = jnp.log1p(jnp.minimum(down, up))
@@ -135,11 +136,19 @@ def _reach_down(fall: Array, d: Array) -> Array:
     return jnp.minimum(2 * fall / (d + jnp.sqrt(d * d + 2 * fall)), 1)
 
 
-def _distances(a: Array, b: Array, n: Array, x: Array, rest: Array) -> tuple[Array, Array]:
-    """1 - x / p and rest / q - 1, whose products with a and b are equal: both from that of x and rest which is known better."""
-    from_x, from_rest = (a - n * x) / a, (n * rest - b) / b
+def _distances(a: Array, b: Array, x: Array, rest: Array) -> tuple[Array, Array]:
+    """1 - x / p and rest / q - 1, whose products with a and b are equal: both from that of x and rest which is known better.
+
+    The rounding of (a + b) x alone would be eps sqrt(a) standard deviations.
+    """
+    total = two_sum(a, b)
+    from_x, from_rest = _minus(a, total.times(x)) / a, -_minus(b, total.times(rest)) / b
     left = x < rest
     return jnp.where(left, from_x, from_rest * (b / a)), jnp.where(left, from_x * (a / b), from_rest)
+
+
+def _minus(a: Array, b: DoubleDouble) -> Array:
+    return (a - b.high) - b.low
 
 
 def _gap(d: Array, ratio: Array) -> Array:
@@ -176,7 +185,7 @@ def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
 def _beta_power(a: Array, b: Array, x: Array, rest: Array) -> Array:
     """x^a (1 - x)^b / B(a, b)."""
     n = a + b
-    below, above = _distances(a, b, n, x, rest)
+    below, above = _distances(a, b, x, rest)
     fit = a * _gap(-below, x * (n / a)) + b * _gap(above, rest * (n / b))
     return jnp.exp(_log_beta_factor(a, b, n) - fit)
 

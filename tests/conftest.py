@@ -1,9 +1,17 @@
-"""Shared test configuration: float64 unless JAXML_TEST_X64=0."""
+"""Shared test configuration: float64 unless JAXML_TEST_X64=0, compiled in haste unless JAXML_TEST_OPTIMIZE=1."""
 
 import os
 
 import jax
 import pytest
+
+# A test runs each of its programs once or twice, and XLA takes five times as long to compile one well as to compile it in haste.
+HASTE = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
+if os.environ.get("JAXML_TEST_OPTIMIZE", "0") == "0":
+    os.environ["XLA_FLAGS"] = f"{HASTE} {os.environ.get('XLA_FLAGS', '')}"  # what the caller sets comes last and wins
 
 jax.config.update("jax_enable_x64", os.environ.get("JAXML_TEST_X64", "1") != "0")
 

@@ -83,7 +83,7 @@ NOT_YET = {
 }
 
 
-@pytest.mark.parametrize(("name", "dtype"), mostly_slow(ROWS, QUICK, IDS, long=True))
+@pytest.mark.parametrize(("name", "dtype"), mostly_slow(ROWS, QUICK, IDS))
 def test_case(name, dtype, request):
     if f"{dtype}: {name}" in NOT_YET:
         request.applymarker(pytest.mark.xfail(reason=NOT_YET[f"{dtype}: {name}"], strict=False))
@@ -105,7 +105,6 @@ OTHER = [row for row in ROWS if row[1] == "float64" or CASES[row[0]].single]  # 
         OTHER,
         {f"float64: {n}" for n in CASES if plain(CASES[n])},
         [f"{dtype}: {name}" for name, dtype in OTHER],
-        long=True,
     ),
 )
 def test_expectation_is_derived(name, dtype):

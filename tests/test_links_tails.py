@@ -197,7 +197,7 @@ def _compare(worst, name, got, want, room, info):
     worst[name] = max(worst.get(name, 0.0), ratio)
 
 
-@pytest.mark.parametrize(("family", "link"), mostly_slow(CASES, QUICK, [f"{f}-{g}" for f, g in CASES], long=True))
+@pytest.mark.parametrize(("family", "link"), mostly_slow(CASES, QUICK, [f"{f}-{g}" for f, g in CASES]))
 @dtypes
 def test_loss_mean_and_variance_of_z_with_their_derivatives(family, link, dtype):
     row, info = FAMILIES[family], np.finfo(dtype)

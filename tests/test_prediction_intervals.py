@@ -39,7 +39,7 @@ def mean_of(fit, z):
 
 
 @pytest.mark.parametrize(
-    "name", mostly_slow(["gamma_inverse", "geometric", "inverse_gaussian", "binomial"], ["gamma_inverse"], long=True)
+    "name", mostly_slow(["gamma_inverse", "geometric", "inverse_gaussian", "binomial"], ["gamma_inverse"])
 )
 def test_ends_are_the_quantiles_of_the_mixture(name):
     inference, law, more = inferred(name)
@@ -62,7 +62,7 @@ def test_ends_are_the_quantiles_of_the_mixture(name):
                 np.testing.assert_allclose(below(y), share, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", mostly_slow(LAWS, ["negative_binomial"], long=True))
+@pytest.mark.parametrize("name", mostly_slow(LAWS, ["negative_binomial"]))
 def test_without_uncertainty_of_the_fit_they_are_those_of_the_family(name):
     inference, law, more = inferred(name, weights=1e13 if X64 else 1e6)
     got = glm.prediction_intervals(inference, NEW, level=0.9, **more)

@@ -167,7 +167,7 @@ def rounds_to(value: Any, printed: str, what: str) -> None:
     )
 
 
-@pytest.mark.parametrize("row", mostly_slow(ROWS, QUICK, [row.name for row in ROWS], long=True))
+@pytest.mark.parametrize("row", mostly_slow(ROWS, QUICK, [row.name for row in ROWS]))
 def test_every_printed_digit(row):
     X, y, *offset = row.load()
     options = {"offset": offset[0]} if offset else {}
