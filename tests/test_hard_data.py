@@ -46,47 +46,8 @@ ROWS = [(name, dtype) for dtype in ("float64", "float32") for name in CASES]
 IDS = [f"{dtype}: {name}" for name, dtype in ROWS]
 
 
-# What does not stand: the scoreboard prints these rows as wrong.
-NOT_YET = {
-    "float64: separation whatever the offset": "ends at the edge, of means that underflow",
-    **dict.fromkeys(
-        (
-            "float64: logit from slopes of 100",
-            "float32: logit from slopes of 100",
-            "float64: softmax from slopes of 100",
-        ),
-        "halvings are too few where the curvature is exp(-100): a failed line search is told",
-    ),
-    **dict.fromkeys(
-        (
-            "float32: poisson counts of 3e6",
-            "float32: counts of 1e6 from a start at 0",
-            "float32: a first step of 1e6",
-        ),
-        "a count above 2^24 is refused in float32, where the table takes the rounded one",
-    ),
-    **dict.fromkeys(
-        (
-            "float32: a weight of 1e12 on one row, poisson",
-            "float32: a weight of 1e12 on one row, normal",
-            "float32: weights of 1e12 throughout",
-            "float32: weights of 1e-12 throughout",
-            "float32: y of 1e6 spreads",
-            "float32: a sum of two that differ by 1e6",
-        ),
-        "a standard error is below what float32 resolves: the step limit or a failed line search is told, not an optimum",
-    ),
-    **dict.fromkeys(
-        ("float32: a column that is 1e12 throughout", "float32: a year and its square", "float32: y of 1e12"),
-        "the bias loses its digits in float32: a warning is given, or the data are not known again by infer",
-    ),
-}
-
-
 @pytest.mark.parametrize(("name", "dtype"), mostly_slow(ROWS, QUICK, IDS))
-def test_case(name, dtype, request):
-    if f"{dtype}: {name}" in NOT_YET:
-        request.applymarker(pytest.mark.xfail(reason=NOT_YET[f"{dtype}: {name}"], strict=False))
+def test_case(name, dtype):
     if dtype == "float64" and not X64:
         pytest.skip("64-bit mode is off")
     case = CASES[name]

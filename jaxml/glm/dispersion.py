@@ -56,7 +56,7 @@ def pearson(family: Family, rows: Rows, eta: Array) -> Array:
         m = jnp.where(some, m, 1)
     if family.natural_size is None:
         mean = jax.jvp(family.log_partition, (eta,), (jnp.ones_like(eta),))[1]
-        residual = jnp.square(family.statistic(rows.y) - m * mean) / (m * hessian(family, eta))
+        residual = jnp.square((family.statistic(rows.y) - m * mean) / jnp.sqrt(m * hessian(family, eta)))
         residual = jnp.where(some, residual, 0) if family.has_trials else residual
         return weighted_sum(rows.weights, residual)
     mean = jax.vmap(jax.grad(family.log_partition))(eta)

@@ -20,7 +20,7 @@ from jaxml.families.functions import hessian, natural
 from jaxml.glm import dispersion
 from jaxml.glm.certificate import runs_away
 from jaxml.glm.jeffreys import JeffreysObjective
-from jaxml.glm.objective import GLMObjective, flat_directions, penalty_table, recentred, total_weight
+from jaxml.glm.objective import GLMObjective, balanced, flat_directions, penalty_table, recentred, total_weight
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point
@@ -90,7 +90,7 @@ def compiled_fit(
         return *_solve(objective, start, solver, unit, trace), rank
 
     result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank)
-    centred = minimum_norm(rank, result.params)
+    centred = balanced(minimum_norm(rank, result.params), l2, family)
     value = lax.stop_gradient(result.value) / still.total
     params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link, firth)
 
@@ -176,16 +176,17 @@ class _Frame(NamedTuple):
 
 def _unit(family: Family, rows: Rows, facts: Survey, link: Link, weight_kind: str) -> Array:
     """The standard error that decrements are measured in: 1, but free of the unit of y where the dispersion is estimated (that
-    of the model of an intercept alone serves), and of that of the weights where they are not frequencies."""
+    of the model of an intercept alone serves), and of that of the weights where they are not frequencies or are below 1."""
     n = dispersion.observations(rows, weight_kind)
+    small = jnp.sqrt(jnp.minimum(facts.weight / facts.rows, 1)).astype(rows.X.dtype)
     if not family.estimates_dispersion:
-        return jnp.sqrt(facts.weight / n) if weight_kind != "frequency" else jnp.ones((), rows.X.dtype)
+        return jnp.sqrt(facts.weight / n) if weight_kind != "frequency" else small
     eta = jnp.broadcast_to(natural(family, facts.statistic), (rows.n,))
     phi = dispersion.pearson(family, rows.safe(), eta) / n
-    rounding = jnp.square(8 * jnp.finfo(phi.dtype).eps * facts.statistic) / hessian(
-        family, eta[0]
-    )  # responses all alike
-    return jnp.sqrt(jnp.where(jnp.isfinite(phi) & (phi > rounding), phi, 1))
+    # responses all alike
+    rounding = jnp.square(8 * jnp.finfo(phi.dtype).eps * facts.statistic / jnp.sqrt(hessian(family, eta[0])))
+    size = jnp.sqrt(jnp.where(jnp.isfinite(phi) & (phi > rounding), phi, 1))
+    return size * small if weight_kind == "frequency" else size
 
 
 def _solve(

@@ -31,6 +31,12 @@ _RESOLVED = 1e3  # residuals of fewer eps of y are themselves rounding
 
 def location(fit: Fit, rows: Rows, facts: Survey) -> str:
     """A sentence that names the worst column, its ratio and the remedy; '' where the cost is within the budget."""
+    return _of_columns(fit, rows, facts) or (
+        unresolved(str(rows.X.dtype), float(fit.decrement)) if fit.decrement > 10 * BUDGET else ""
+    )
+
+
+def _of_columns(fit: Fit, rows: Rows, facts: Survey) -> str:
     d, phi = rows.X.shape[1], 1.0 if fit.dispersion is None else float(fit.dispersion)
     if fit.params.bias is None or not d or not (np.isfinite(phi) and phi > 0):
         return ""
@@ -52,10 +58,20 @@ def location(fit: Fit, rows: Rows, facts: Survey) -> str:
     if not cost > BUDGET:
         return ""
     j = max(ratio, key=lambda j: np.max(parts[j]))
+    if ratio[j] < 1:
+        return unresolved(name, cost)
     return (
         f"The mean of column {j} of X is {ratio[j]:.3g} times its spread, and its slope times that mean has to cancel against the"
         f" bias: in {name} the rounding of the coefficients may move the fit by {cost:.2g} standard errors. Subtract a constant near"
         f" its mean from the column{', or use float64' if name == 'float32' else ''}."
+    )
+
+
+def unresolved(name: str, cost: float) -> str:
+    """The sentence about standard errors that are themselves near the rounding of the coefficients."""
+    return (
+        f"In {name} the rounding of the coefficients may move the fit by {cost:.2g} standard errors, which are small beside them"
+        f"{'; use float64' if name == 'float32' else ''}."
     )
 
 

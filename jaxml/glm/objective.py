@@ -205,9 +205,25 @@ def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | N
     flat = None if null is None else by_output(null)
     if not family.redundant:
         return flat
-    alike = jnp.max(table, axis=1) == jnp.min(table, axis=1)
+    alike = _alike(table)
     gauge = jnp.kron(jnp.diag(alike.astype(dtype)), jnp.full((k, k), 1 / k, dtype))
     return gauge if flat is None else flat + gauge - matmul(flat, gauge)
+
+
+def balanced(params: Linear, l2: Linear, family: Family) -> Linear:
+    """The params with classes that sum to zero where moving all of them together changes nothing; rounding drifts off that."""
+    if not family.redundant:
+        return params
+    still = _alike(penalty_table(family, l2))[:, None]
+    center = lambda a, here: a - jnp.where(here, jnp.mean(a, axis=-1, keepdims=True), 0)
+    d = len(params.weight)
+    bias = None if params.bias is None else center(params.bias, still[d])
+    return Linear(center(params.weight, still[:d]), bias)
+
+
+def _alike(table: Array) -> Array:
+    """For each column and the bias, whether all outputs are penalised alike."""
+    return jnp.max(table, axis=1) == jnp.min(table, axis=1)
 
 
 def expected_gram(o: GLMObjective, params: Linear) -> Array:

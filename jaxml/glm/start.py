@@ -45,13 +45,18 @@ def starting_point(objective: GLMObjective, survey: Survey, intercept: bool) -> 
 
 def intercept_only(family: Family, link: Link, survey: Survey) -> Array:
     """The z of the intercept-only model without an offset, its mean moved off the boundary by half an observation."""
-    m, n = survey.statistic, survey.total
+    m, n = survey.statistic, _observations(survey)
     if family.natural_size is not None:
         if family.redundant:
             m = jnp.where(jnp.any(m <= 0), (m * n + 0.5) / (n + 0.5 * family.natural_size), m)
         eta = natural(family, m)
         return family.to_unconstrained(eta) if link is links.unconstrained else eta
     return _link_of(family, link, _inner_mean(family, m, n))
+
+
+def _observations(survey: Survey) -> Array:
+    """Rows times trials, whatever the unit of the weights."""
+    return survey.total * (survey.rows / survey.weight)
 
 
 def _inner_mean(family: Family, m: Array, n: Array) -> Array:
@@ -134,7 +139,7 @@ class _Distance:
 
 def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear, low: float, high: float) -> Linear:
     family, link, rows = objective.family, objective.link, objective.rows
-    center_mean = _inner_mean(family, survey.statistic, survey.total)
+    center_mean = _inner_mean(family, survey.statistic, _observations(survey))
     target = _link_of(family, link, 0.9 * family.unit_statistic(rows.safe().y) + 0.1 * center_mean)
     target = jnp.where(jnp.isfinite(target), target, level)
     # A margin of a tenth of the typical distance to the edge, so that the first steps have room.

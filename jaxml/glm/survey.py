@@ -53,8 +53,9 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     total = compensated_sum(w * m)
     statistic = jnp.sum(w * t if t.ndim == 1 else w[:, None] * t, axis=0) / total
     weight = compensated_sum(w)
-    first, second = _column_sums(rows, w, block)
-    mean, rms = first / weight, jnp.sqrt(second / weight)
+    anchor = rows.X[jnp.argmax(on)]
+    first, second = _column_sums(rows, w, anchor, block)
+    mean, rms = anchor + first / weight, jnp.sqrt(second / weight)
     fine &= jnp.all(jnp.isfinite(rms))
     center = mean if intercept else jnp.zeros_like(mean)
     pivot = least_pivot(rows, center, intercept)
@@ -94,11 +95,13 @@ def _row_sums(a: Array) -> Array:
     return total + lost
 
 
-def _column_sums(rows: Rows, w: Array, block: int | None) -> tuple[Array, Array]:
+def _column_sums(rows: Rows, w: Array, anchor: Array, block: int | None) -> tuple[Array, Array]:
+    """Sums of w (x - anchor) and x w x: from a row of the data, the mean of a column that is constant is that constant exactly."""
+
     def sums(x: Array, w: Array) -> tuple[Array, Array]:
-        x = x if rows.weights is None else jnp.where((w > 0)[:, None], x, 0)
-        xw = x * w[:, None]
-        return jnp.sum(xw, axis=0), jnp.sum(xw * x, axis=0)
+        x = x if rows.weights is None else jnp.where((w > 0)[:, None], x, anchor)
+        w = w[:, None]
+        return jnp.sum((x - anchor) * w, axis=0), jnp.sum(x * w * x, axis=0)
 
     # Without weights the whole array is one fused reduction on all cores, with them it would be copied.
     if block is None or block >= rows.n or rows.weights is None:

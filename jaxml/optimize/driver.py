@@ -21,6 +21,7 @@ from jaxml.status import Status
 RUNNING = -1
 UNDECIDED = -2  # a plain objective met what only the full program can settle; see fit
 _MOST_HALVINGS = 45
+_LEAST_CUT = 1 / 1024
 _SAMPLE_STEPS = 12  # most steps on the subsample (stage 0)
 _SAMPLE_TOLERANCE = 0.3  # of a standard error of the subsample, far below its own sampling error
 
@@ -108,6 +109,7 @@ class _State(NamedTuple):
     size: Array
     memory: Any
     decrement: Array
+    held: Array  # the decrement that the rounding of the point costs
     fresh: Array  # the next evaluation computes the curvature
     current: Array  # the direction comes from the curvature of its own point
     first: Array  # the next evaluation is accepted if finite
@@ -129,6 +131,7 @@ class _Trial(NamedTuple):
     accept: Array
     direction: Array
     decrement: Array
+    held: Array
     memory: Any
     usable: Array  # the direction is finite
     slow: Array  # the decrement shrinks at a linear rate at best
@@ -185,6 +188,7 @@ class _Descent(NamedTuple):
             size=jnp.ones((), x.dtype),
             memory=self.rule.init(x),
             decrement=inf,
+            held=jnp.zeros((), x.dtype),
             fresh=yes,
             current=no,
             first=yes,
@@ -218,7 +222,8 @@ class _Descent(NamedTuple):
         direction, decrement, memory = rule.direction(s.memory, s.point, point, curvature, s.first)
         # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
         no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
-        lost = below_rounding(decrement, point.value, eps) & (decrement <= self.floor)
+        held = self.held(x, ev.hessian) if rule.curvature else jnp.zeros((), x.dtype)
+        lost = self.lost(decrement, point.value, held)
         refresh = ~accept & ~s.first & ~s.current & rule.reuse
         return _Trial(
             point=point,
@@ -227,6 +232,7 @@ class _Descent(NamedTuple):
             accept=accept,
             direction=direction,
             decrement=decrement,
+            held=held,
             memory=memory,
             usable=jnp.all(jnp.isfinite(direction)),
             slow=~s.first & (decrement > 0.3 * s.decrement),
@@ -251,6 +257,15 @@ class _Descent(NamedTuple):
     def floor(self) -> Any:
         """A rounding floor of the decrement above this is no convergence."""
         return self.tol * self.eps**-0.25
+
+    def held(self, x: Array, hessian: Array) -> Array:
+        """The decrement that a few roundings of the point cost: what is asked for below it, as by a great weight, is not to be had."""
+        sizes = jnp.sqrt(jnp.maximum(jnp.diagonal(hessian), 0)) * jnp.abs(x)
+        return 4 * self.eps * jnp.max(sizes, initial=0)
+
+    def lost(self, decrement: Array, value: Array, held: Array) -> Array:
+        """Whether the distance still to go is lost in the rounding of the value, as far as that is convergence, or of the point."""
+        return (below_rounding(decrement, value, self.eps) & (decrement <= self.floor)) | (decrement <= held)
 
     def verdict(self, s: _State, t: _Trial) -> Array:
         """The status, by precedence; RUNNING where the search goes on."""
@@ -294,7 +309,7 @@ class _Descent(NamedTuple):
         return lax.while_loop(lambda c: c[0], check, (suspect, jnp.asarray(False)))[1]
 
     def _why_exhausted(self, s: _State, t: _Trial) -> Array:
-        tiny = below_rounding(s.decrement, s.point.value, self.eps) & (s.decrement <= self.floor)
+        tiny = self.lost(s.decrement, s.point.value, s.held)
         inside = jnp.where(tiny, int(Status.CONVERGED), int(Status.LINE_SEARCH_FAILED))
         return jnp.where(t.blocked, int(Status.BOUNDARY), inside)
 
@@ -315,9 +330,10 @@ class _Descent(NamedTuple):
         return _State(
             point=point,
             direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
-            size=jnp.where(t.accept | restart, 1, s.size / 2).astype(point.x.dtype),
+            size=jnp.where(t.accept | restart, 1, s.size * _cut(s, t)).astype(point.x.dtype),
             memory=choose(t.memory, s.memory),
             decrement=jnp.where(t.accept, t.decrement, s.decrement),
+            held=jnp.where(t.accept, t.held, s.held),
             fresh=fresh,
             current=jnp.where(t.accept, s.fresh, s.current),
             first=restart,
@@ -338,6 +354,15 @@ def _sufficient(s: _State, new: Point, eps: Any) -> Array:
     # A halved step that changes nothing at all is no progress.
     flatter = jnp.where(s.size < 1, after < before, after <= before)
     return (change <= 1e-4 * s.size * slope) | (tie & flatter)
+
+
+def _cut(s: _State, t: _Trial) -> Array:
+    """What is left of a step that is rejected: half, or where the objective has risen along it by many times its size, as a step from
+    next to no curvature does, and no faster than by the fourth power (not by an exponential), as much as its chord rises by that size.
+    """
+    rise, slope = t.point.value - s.point.value, s.size * (t.point.gradient @ s.direction)
+    chord = jnp.clip(jnp.abs(s.point.value) / rise, _LEAST_CUT, 0.5)
+    return jnp.where(t.finite & (rise > 0) & (slope <= 4 * rise), chord, 0.5)
 
 
 def below_rounding(decrement: Array, value: Array, eps: Any) -> Array:

@@ -53,9 +53,13 @@ class Root(NamedTuple):
     downhill: Array
 
     def step(self, gradient: Array) -> tuple[Array, Array]:
-        """The Newton step and the decrement."""
+        """The Newton step, shortened where it would overflow, and the decrement."""
         half = self.factor.T @ gradient + self.downhill
-        return -self.factor @ half, jnp.linalg.norm(half)
+        size = jnp.max(jnp.abs(half), initial=0)
+        size = jnp.where(size > 0, size, 1)
+        norm, largest = jnp.linalg.norm(half / size), jnp.max(jnp.abs(self.factor), initial=0)
+        room = jnp.asarray(jnp.finfo(half.dtype).max, half.dtype) ** (1 / 3) / jnp.where(largest > 0, largest, 1)
+        return -self.factor @ (half / size * jnp.minimum(size, room / norm)), size * norm
 
 
 @record(kw_only=True)
@@ -159,7 +163,8 @@ def _eigen_root(matrix: Array, gradient: Array) -> Root:
     flat = jnp.abs(values) <= 10 * len(values) * eps * largest
     component = vectors.T @ (scale * gradient)
     idle = flat & (jnp.abs(component) <= jnp.sqrt(eps) * jnp.linalg.norm(scale * gradient))
-    size = jnp.where(idle, 0, lax.rsqrt(jnp.where(flat, jnp.where(largest > 0, largest, 1), jnp.abs(values))))
+    least = jnp.finfo(values.dtype).tiny  # without any curvature the step is as long as can be, and the search cuts it
+    size = jnp.where(idle, 0, lax.rsqrt(jnp.where(flat, jnp.maximum(largest, least), jnp.abs(values))))
     root = jnp.where(finite, scale[:, None] * vectors * size, jnp.nan)
     half = size * component
     short = (values < -jnp.sqrt(eps) * largest) & (jnp.abs(half) < _LEAST)
