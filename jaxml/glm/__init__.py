@@ -23,10 +23,10 @@ from jaxml.glm.goodness import log_likelihood as log_likelihood
 from jaxml.glm.inference import CoefficientTests as CoefficientTests
 from jaxml.glm.inference import HypothesisTest as HypothesisTest
 from jaxml.glm.inference import coefficient_tests as coefficient_tests
-from jaxml.glm.inference import confidence_intervals as confidence_intervals
 from jaxml.glm.inference import infer as infer
 from jaxml.glm.inference import standard_errors as standard_errors
 from jaxml.glm.inference import wald_test as wald_test
+from jaxml.glm.intervals import confidence_intervals as confidence_intervals
 from jaxml.glm.laplace import log_evidence as log_evidence
 from jaxml.glm.laplace import sample_posterior as sample_posterior
 from jaxml.glm.named import least_squares as least_squares
@@ -44,6 +44,7 @@ from jaxml.glm.predict import predict_statistic as predict_statistic
 from jaxml.glm.predict import score as score
 from jaxml.glm.prediction_intervals import PredictionInterval as PredictionInterval
 from jaxml.glm.prediction_intervals import prediction_intervals as prediction_intervals
+from jaxml.glm.profile import profile_intervals as profile_intervals
 from jaxml.glm.residuals import residuals as residuals
 from jaxml.glm.result import Fit as Fit
 from jaxml.glm.separation import Separation as Separation

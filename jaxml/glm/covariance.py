@@ -36,7 +36,7 @@ from jaxml.glm.objective import (
     total_weight,
     value_and_slope,
 )
-from jaxml.glm.rank import design_rank, surely_full_rank
+from jaxml.glm.rank import Rank, design_rank, surely_full_rank
 from jaxml.glm.result import Fit
 from jaxml.linalg import matmul
 from jaxml.optimize.newton import cholesky_root
@@ -63,6 +63,7 @@ class Inference:
         center: (d,) means of the columns, zeros without an intercept.
         rows: the data, as read.
         fit: the fit.
+        turn: (p, p), what the params are of those of the fit after :func:`jaxml.glm.contrast`; None: the same.
         kind: static, 'model', 'HC0', 'HC1', 'HC2', 'HC3' or 'cluster'.
         information: static, 'expected' or 'observed'.
     """
@@ -79,6 +80,7 @@ class Inference:
     fit: Fit
     kind: str = static_field()
     information: str = static_field()
+    turn: Any = None
 
     @property
     def estimable(self) -> Linear:
@@ -167,12 +169,8 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     center = matmul(share, x)
     center += matmul(share, x - center)  # a mean far larger than the spread is rounded by as much
     center = jnp.where(free, center, 0)
-    rank = design_rank(
-        rows, center, penalty_table(fit.family, fit.l2), intercept, surely_full_rank(rows, center, intercept)
-    )
-    flat = flat_directions(rank.null, fit.l2, fit.family)
-    total = total_weight(fit.family, rows)
-    objective = GLMObjective(fit.family, rows, center, fit.l2, total, 1, fit.link, block, flat=flat, precise=True)
+    objective, rank = fitted_objective(fit, rows, center, block)
+    flat = objective.flat
     params = recentred(fit.params, center)
     ev = objective.evaluate(params, True, 0)
     root = _root(objective, params, ev, information)
@@ -190,7 +188,7 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
         V = phi * matmul(root, root.T)
     else:
         V = _sandwich(fit, rows, center, root, codes, kind)
-    back = _to_user(fit.params, center)
+    back = to_user(fit.params, center)
     V = matmul(matmul(back, V), back.T)
     null = jnp.zeros_like(V) if rank.null is None else user_null(fit.params, rank.null, rows, center)
     done = Inference(
@@ -214,6 +212,16 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     return Computed(done, distance / unit, length / unit, rank.rank, inflation)
 
 
+def fitted_objective(fit: Fit, rows: Rows, center: Array, block: int | None) -> tuple[GLMObjective, Rank]:
+    """The objective of a fit, without Jeffreys' penalty, and the rank of its design."""
+    intercept = fit.params.bias is not None
+    full = surely_full_rank(rows, center, intercept)
+    rank = design_rank(rows, center, penalty_table(fit.family, fit.l2), intercept, full)
+    flat = flat_directions(rank.null, fit.l2, fit.family)
+    total = total_weight(fit.family, rows)
+    return GLMObjective(fit.family, rows, center, fit.l2, total, 1, fit.link, block, flat=flat, precise=True), rank
+
+
 def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) -> Array:
     """R with R R' = H^-1; by QR of the weighted design where Cholesky would cost more than a quarter of the digits."""
     expected = information == "expected" and ev.scoring is not None
@@ -231,7 +239,7 @@ def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) ->
     return lax.while_loop(lambda c: ~c[1], precise, (root, ok))[0]
 
 
-def _to_user(params: Linear, center: Array) -> Array:
+def to_user(params: Linear, center: Array) -> Array:
     """(p, p) that takes coefficients of centred columns to the user's, in the order of ravel."""
     flat, unravel = ravel_pytree(params)
     move = lambda v: ravel_pytree(recentred(unravel(v), -center))[0]

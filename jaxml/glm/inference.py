@@ -18,7 +18,7 @@ from jaxml.glm import dispersion
 from jaxml.glm.covariance import Computed, Inference, compute, of_inference
 from jaxml.glm.refine import MOST_INFLATION, is_least_squares, may_be, refined_inference
 from jaxml.glm.result import Fit
-from jaxml.glm.tails import chi_square_tail, f_tail, two_sided, two_sided_quantile
+from jaxml.glm.tails import chi_square_tail, f_tail, two_sided
 from jaxml.linalg import matmul
 from jaxml.prediction import read_features, refuse_offset
 from jaxml.predictors import Linear
@@ -157,34 +157,6 @@ def coefficient_tests(inference: Inference) -> CoefficientTests:
 
 
 @of_inference
-def confidence_intervals(inference: Inference, *, level: Any = 0.95) -> tuple[Linear, Linear]:
-    """Wald's intervals, estimate -+ quantile times standard error.
-
-    Args:
-        inference: from :func:`infer`.
-        level: () the share of intervals that hold the coefficient, between 0 and 1.
-
-    Returns:
-        Lower and upper ends, each a Linear; with a penalty credible intervals of the posterior's approximation.
-
-    Raises:
-        ValueError: a level that is no share.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxml import families, glm
-        >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
-        >>> low, high = glm.confidence_intervals(glm.infer(glm.fit(families.Poisson(), X, y), X, y))
-        >>> print(f"{low.weight[0]:.2f} to {high.weight[0]:.2f}")
-        0.21 to 1.21
-    """
-    t = two_sided_quantile(read_level(level, inference.covariance.dtype), inference.freedom)
-    errors = standard_errors(inference)
-    end = lambda t: jax.tree.map(lambda a, s: a + t * s, inference.params, errors)
-    return end(-t), end(t)
-
-
-@of_inference
 def wald_test(inference: Inference, hypothesis: Any, value: Any = 0.0) -> HypothesisTest:
     """Wald's test of linear hypotheses L theta = value about the coefficients.
 
@@ -243,9 +215,8 @@ def contrast_inference(inference: Inference, reference: int, params: Linear) -> 
     turn = jnp.kron(jnp.eye(len(inference.covariance) // k, dtype=turn.dtype), turn)
     of_reference = (jnp.arange(len(turn)) % k == reference)[:, None]
     V = jnp.where(of_reference | of_reference.T, 0, matmul(matmul(turn, inference.covariance), turn.T))
-    return replace(
-        inference, params=params, covariance=V, null=jnp.where(of_reference, 0, matmul(turn, inference.null))
-    )
+    null = jnp.where(of_reference, 0, matmul(turn, inference.null))
+    return replace(inference, params=params, covariance=V, null=null, turn=turn)
 
 
 def read_level(level: Any, dtype: Any) -> Array:

@@ -25,6 +25,7 @@ from jaxml.checks import check_family, read_rows, refuse_bad_values
 from jaxml.families.base import Family
 from jaxml.glm.fit import read_penalty
 from jaxml.glm.objective import penalty_table
+from jaxml.links import Link
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
 
@@ -131,45 +132,75 @@ def separation(
     if len(names) != d:
         raise ValueError(f"names has {len(names)} entries, expected {d}, one for each column of X")
     shape = (d,) if family.natural_size is None else (d, family.natural_size)
-    penalties = read_penalty(l2, shape, rows.X.dtype, intercept)
+    return separation_of(family, rows, link, read_penalty(l2, shape, rows.X.dtype, intercept), names)
+
+
+def separation_of(family: Family, rows: Rows, link: Link, penalties: Linear, names: tuple[str, ...]) -> Separation:
+    """:func:`separation` of rows that have been read, penalties in the shapes of the params."""
+    intercept = penalties.bias is not None
     if not (family.redundant or links.spans_mean(family, link)):
         zero = jax.tree.map(np.zeros_like, jax.tree.map(np.asarray, penalties))
         return Separation(False, False, np.zeros(rows.n, bool), zero, zero, names)
-    return _decide(family, rows, np.asarray(penalty_table(family, penalties), float), intercept, names)
+    cone = _cone(family, rows, penalties)
+    on = np.asarray(rows.on)
+    direction = cone.basis @ cone.inside
+    size = np.max(np.abs(direction), initial=0)
+    all_rows = np.zeros(rows.n, bool)
+    all_rows[on] = cone.rows
+    limits = _limits(cone, cone.to_user)
+    shape = penalties.weight.shape[1:]
+    table = lambda a: a.reshape(-1, *shape)
+    as_linear = lambda a: Linear(table(a)[:-1], table(a)[-1]) if intercept else Linear(table(a), None)
+    direction = np.where(limits == 0, 0, cone.to_user @ (direction / (size if size else 1)))
+    separated = bool(np.any(cone.rows))
+    return Separation(separated, cone.complete, all_rows, as_linear(direction), as_linear(limits), names)
+
+
+def limits_of(family: Family, rows: Rows, link: Link, penalties: Linear, L: np.ndarray) -> np.ndarray:
+    """The limits, see :class:`Separation`, of linear combinations (m, p) of the coefficients in the order of ravel(Linear)."""
+    if not (family.redundant or links.spans_mean(family, link)):
+        return np.zeros(len(L))
+    cone = _cone(family, rows, penalties)
+    return _limits(cone, L @ cone.to_user)
 
 
 # -- the cone --------------------------------------------------------------------------------------------------------
-def _decide(family: Family, rows: Rows, penalties: np.ndarray, intercept: bool, names: tuple[str, ...]) -> Separation:
-    on = np.asarray(rows.on)
-    x, to_user = _scaled(np.asarray(rows.X, float)[on], intercept and not np.any(penalties[-1] > 0), intercept)
-    k = penalties.shape[1]
+class _Cone(NamedTuple):
+    """The directions along which the likelihood never falls, basis @ c with conditions @ c >= 0, and one inside.
+
+    Attributes:
+        basis: (p, r).
+        conditions: (m, r), those that some direction meets with room.
+        inside: (r,), a direction that meets all of them so.
+        to_user: (p, p), from the coordinates of ``basis`` to the user's coefficients.
+        rows: which of the rows that count gain.
+        complete: whether all do.
+    """
+
+    basis: np.ndarray
+    conditions: np.ndarray
+    inside: np.ndarray
+    to_user: np.ndarray
+    rows: np.ndarray
+    complete: bool
+
+
+def _cone(family: Family, rows: Rows, penalties: Linear) -> _Cone:
+    intercept, on = penalties.bias is not None, np.asarray(rows.on)
+    table = np.asarray(penalty_table(family, penalties), float)
+    x, to_user = _scaled(np.asarray(rows.X, float)[on], intercept and not np.any(table[-1] > 0), intercept)
+    k = table.shape[1]
     at_least, equal = _margins(family, jax.tree.map(lambda a: np.asarray(a)[on], rows.y), k)
     rises, still = at_least.on(x), equal.on(x)
     # Coordinates of the directions that are allowed: those not penalised, with rows that sum to zero over the classes.
-    allowed = np.eye(x.shape[1] * k)[:, penalties.ravel() == 0]
+    allowed = np.eye(x.shape[1] * k)[:, table.ravel() == 0]
     if family.redundant:
         allowed = allowed @ _null_space(np.kron(np.eye(x.shape[1]), np.ones((1, k))) @ allowed)
-    basis = allowed @ _null_space(still @ allowed)
-    basis, moving, c = _recede(rises, basis)
-    direction = basis @ c
-    size = np.max(np.abs(direction), initial=0)
-    table = (direction / (size if size else 1)).reshape(-1, k)
+    basis, moving, c = _recede(rises, allowed @ _null_space(still @ allowed))
     gains = np.zeros(len(x), bool)
     gains[at_least.row[moving]] = True
-    all_rows = np.zeros(rows.n, bool)
-    all_rows[on] = gains
-    limits = _limits(to_user, rises[moving], basis, k)
-    shape = (lambda a: a[:, 0]) if family.natural_size is None else (lambda a: a)
-    as_linear = lambda a: Linear(shape(a[:-1]), shape(a)[-1]) if intercept else Linear(shape(a), None)
-    direction = np.where(limits == 0, 0, to_user @ table)
-    return Separation(
-        bool(moving.any()),
-        bool(moving.all() and not still.any()),
-        all_rows,
-        as_linear(direction),
-        as_linear(limits),
-        names,
-    )
+    complete = bool(moving.all() and not still.any())
+    return _Cone(basis, rises[moving] @ basis, c, np.kron(to_user, np.eye(k)), gains, complete)
 
 
 def _scaled(x: np.ndarray, centred: bool, intercept: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -297,18 +328,17 @@ def _program(a: np.ndarray) -> np.ndarray:
     return c if np.any(t > 0.5) else np.zeros(r)
 
 
-def _limits(to_user: np.ndarray, a: np.ndarray, basis: np.ndarray, k: int) -> np.ndarray:
-    """The limit of each of the user's coefficients, in a table (q, k): see :class:`Separation`."""
-    q = len(to_user)
-    limits = np.zeros(q * k)
-    if not basis.shape[1]:
-        return limits.reshape(q, k)
-    for j, functional in enumerate(np.kron(to_user, np.eye(k)) @ basis):
-        if np.max(np.abs(functional)) <= 1e-10 * np.sum(np.abs(to_user[j // k])):
+def _limits(cone: _Cone, functionals: np.ndarray) -> np.ndarray:
+    """The limit of each functional of the direction: see :class:`Separation`."""
+    limits = np.zeros(len(functionals))
+    if not cone.basis.shape[1]:
+        return limits
+    for j, functional in enumerate(functionals @ cone.basis):
+        if np.max(np.abs(functional)) <= 1e-10 * np.sum(np.abs(functionals[j])):
             continue
-        most, least = (_reach(sign * functional / np.max(np.abs(functional)), a @ basis) for sign in (1, -1))
+        most, least = (_reach(sign * functional / np.max(np.abs(functional)), cone.conditions) for sign in (1, -1))
         limits[j] = np.nan if most and least else np.inf if most else -np.inf
-    return limits.reshape(q, k)
+    return limits
 
 
 def _reach(functional: np.ndarray, a: np.ndarray) -> bool:

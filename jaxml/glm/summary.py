@@ -1,7 +1,7 @@
 """The table of a fit that people know: coefficients, errors, tests, intervals, and measures of the whole. For the host."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -9,12 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxml.glm.covariance import Inference, of_inference
+from jaxml.glm.covariance import Inference, compute, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
-from jaxml.glm.inference import coefficient_tests, confidence_intervals, standard_errors
+from jaxml.glm.inference import coefficient_tests, contrast_inference, standard_errors
+from jaxml.glm.intervals import confidence_intervals, interval_method
+from jaxml.glm.profile import MOST_ROWS, limits_in, settled_params
 from jaxml.glm.rank import centred_columns
 from jaxml.links import is_canonical
 from jaxml.predictors import Linear
+from jaxml.rows import block_rows
 from jaxml.status import Status
 
 INTERCEPT = "(intercept)"
@@ -28,6 +31,7 @@ class Summary:
     Attributes:
         names: of the rows.
         coefficient, error, statistic, p_value, low, high: (rows,) numpy arrays; NaN where not estimable, p-values also with a penalty.
+            Of separated data the coefficient is inf or -inf where that is its limit, and NaN where it may run off either way.
         level: of the intervals low to high.
         goodness: :class:`jaxml.glm.GoodnessOfFit`, of floats.
         facts: what stands above and below the table, by name: numbers and words.
@@ -75,6 +79,7 @@ class Summary:
             f"{_number(f['observations'])} observations, {_number(f['freedom'])} residual degrees of freedom, rank {f['rank']}",
             f"Status: {f['status']}",
             f"Errors: {f['errors']}",
+            *(["Intervals: of the profile likelihood"] if f["intervals"] == "profile" else []),
         ]
 
     def _table(self) -> list[str]:
@@ -129,6 +134,7 @@ def summary(
     names: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     level: float = 0.95,
+    intervals: str | None = None,
 ) -> Summary:
     """The table of a fit, to print or to take apart.
 
@@ -137,9 +143,12 @@ def summary(
         names: d names of the columns of X; by default x0, x1, ...
         outputs: k names of the classes, or of the linear predictors, where there are several; by default 0, 1, ...
         level: of the confidence intervals.
+        intervals: 'wald' or 'profile', see :func:`jaxml.glm.confidence_intervals`; None: 'profile' with Firth's penalty and where the
+            data are separated, else 'wald'.
 
     Returns:
-        :class:`Summary`.
+        :class:`Summary`. Of separated data of up to 20,000 rows, coefficients that have no finite value are inf or -inf, and the
+        others and their errors are those of the limit (Geyer 2009).
 
     Raises:
         ValueError: a wrong number of names; called inside jit or with a batch of fits.
@@ -170,8 +179,23 @@ def summary(
             "summary is for one fit on the host; inside jit and for batches use the functions that it calls"
         )
     good = jax.tree.map(float, goodness_of_fit(inference))
-    errors, tests = standard_errors(inference), coefficient_tests(inference)
-    low, high = confidence_intervals(inference, level=level)
+    separated = int(fit.status) == Status.SEPARATED and inference.rows.n <= MOST_ROWS
+    if intervals is None and separated and inference.kind == "model" and fit.weight_kind != "sampling":
+        intervals = "profile"
+    intervals = interval_method(inference, intervals)
+    low, high = confidence_intervals(inference, level=level, method=intervals)
+    limits = None
+    if separated:
+        inference, limits = _in_the_limit(inference)
+    params, errors, tests = inference.params, standard_errors(inference), coefficient_tests(inference)
+    if limits is not None:
+        runs = jax.tree.map(lambda a: a != 0, limits)
+        put = lambda there, a: jax.tree.map(lambda r, b, c: np.where(r, b, c), runs, there, a)
+        endless, unknown = (jax.tree.map(lambda a: np.full(a.shape, value), limits) for value in (np.inf, np.nan))  # noqa: B023
+        params, errors = put(limits, params), put(endless, errors)
+        tests = tests._replace(statistic=put(unknown, tests.statistic), p_value=put(unknown, tests.p_value))
+        if intervals == "wald":
+            low, high = put(jax.tree.map(np.negative, endless), low), put(endless, high)
     finite = np.isfinite(float(inference.freedom))
     facts = {
         "family": str(fit.family),
@@ -183,13 +207,14 @@ def summary(
         "test": "t" if finite else "z",
         "penalized": bool(inference.penalized),
         "errors": _how(inference),
+        "intervals": intervals,
         "dispersion": None if fit.dispersion is None else float(fit.dispersion),
         "condition": float(condition_number(inference)),
         "estimable": _by_output(inference.estimable),
     }
     return Summary(
         names=_names(fit.params, names, outputs),
-        coefficient=_by_output(inference.params),
+        coefficient=_by_output(params),
         error=_by_output(errors),
         statistic=_by_output(tests.statistic),
         p_value=_by_output(tests.p_value),
@@ -223,6 +248,24 @@ def condition_number(inference: Inference) -> Array:
     Source: Belsley, Kuh & Welsch (1980), chapter 3.
     """
     return _condition_number(inference)
+
+
+def _in_the_limit(inference: Inference) -> tuple[Inference, Linear]:
+    """For separated data the inference where all that has a limit has reached it, and the limits of the coefficients: see
+    :class:`jaxml.glm.Separation`."""
+    fit, rows, turn = inference.fit, inference.rows, inference.turn
+    limits = jax.tree.map(np.asarray, inference.unravel(jnp.asarray(limits_in(inference, np.eye(len(inference.root))))))
+    if inference.kind != "cluster":
+        there = replace(fit, params=settled_params(inference))
+        kind, how = inference.kind, inference.information
+        moved = compute(there, rows, None, kind=kind, information=how, block=block_rows(rows.X)).inference
+        if turn is not None:
+            k = fit.family.natural_size
+            reference = int(np.flatnonzero(~np.asarray(turn[:k, :k]).any(axis=1))[0])
+            params = jax.tree.map(lambda a: a - a[..., reference : reference + 1], there.params)
+            moved = contrast_inference(moved, reference, params)
+        inference = moved
+    return inference, limits
 
 
 # -- words -----------------------------------------------------------------------------------------------------------

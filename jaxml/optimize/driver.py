@@ -330,7 +330,9 @@ class _Descent(NamedTuple):
         return _State(
             point=point,
             direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
-            size=jnp.where(t.accept | restart, 1, s.size * _cut(s, t)).astype(point.x.dtype),
+            size=jnp.where(t.accept | restart, 1, s.size * (_cut(s, t) if rule.curvature else 0.5)).astype(
+                point.x.dtype
+            ),
             memory=choose(t.memory, s.memory),
             decrement=jnp.where(t.accept, t.decrement, s.decrement),
             held=jnp.where(t.accept, t.held, s.held),
