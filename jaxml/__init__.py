@@ -15,7 +15,7 @@ from jaxml.status import report as report
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = ("generative", "kernels", "training")  # a linear fit need not wait for them to load
+_ON_DEMAND = ("generative", "kernels", "training", "uncertainty")  # a linear fit need not wait for them to load
 
 
 def __getattr__(name: str) -> ModuleType:

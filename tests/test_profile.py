@@ -42,7 +42,10 @@ MODELS = {
     ),
 }
 over_models = pytest.mark.parametrize("name", mostly_slow(MODELS, ["logistic", "gamma"]))
-pytestmark = pytest.mark.filterwarnings("ignore::jaxml.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::jaxml.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:float64 data are computed in float32"),
+]
 
 
 def inferred(family, X, y, **options):

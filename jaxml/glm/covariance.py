@@ -269,13 +269,18 @@ def _sandwich(fit: Fit, rows: Rows, center: Array, root: Array, codes: Array | N
     u = row.score
     if kind in ("HC2", "HC3"):
         u = _studentized(row, rows, root, fit.weight_kind, u, -0.5 if kind == "HC2" else -1.0)
+    meat = meat_of(_parameter_scores(row.design, u, root), rows, codes, n, k, fit.weight_kind, kind)
+    return matmul(root, matmul(meat, root.T))
+
+
+def meat_of(scores: Array, rows: Rows, codes: Array | None, n: Array, k: Array, weight_kind: str, kind: str) -> Array:
+    """The middle of a sandwich from the scores of one replicate of each row (n, p), corrected for n rows and k params."""
     w = rows.mass
     # A frequency weight stands for that many rows with the same score, other weights multiply it.
-    many = w if fit.weight_kind != "frequency" or kind == "cluster" else jnp.sqrt(w)
-    projected = jnp.where(rows.on[:, None], many[:, None] * _parameter_scores(row.design, u, root), 0)
-    if kind != "cluster":
-        factor = n / (n - k) if kind == "HC1" else 1.0
-        return factor * matmul(root, matmul(matmul(projected.T, projected), root.T))
+    many = w if weight_kind != "frequency" or kind == "cluster" else jnp.sqrt(w)
+    projected = jnp.where(rows.on[:, None], many[:, None] * scores, 0)
+    if codes is None:
+        return (n / (n - k) if kind == "HC1" else 1.0) * matmul(projected.T, projected)
 
     def one(codes: Array) -> Array:
         sums = jax.ops.segment_sum(projected, codes, num_segments=rows.n)
@@ -284,7 +289,7 @@ def _sandwich(fit: Fit, rows: Rows, center: Array, root: Array, codes: Array | N
 
     meats = [one(c) for c in codes]
     meat = meats[0] if len(meats) == 1 else meats[0] + meats[1] - meats[2]
-    return (n - 1) / (n - k) * matmul(root, matmul(meat, root.T))
+    return (n - 1) / (n - k) * meat
 
 
 def _parameter_scores(design: Design, u: Array, root: Array) -> Array:

@@ -103,7 +103,7 @@ def infer(
         rows = jax.tree.map(lambda a: to_compute(a, dtype, "X") if jnp.issubdtype(a.dtype, jnp.floating) else a, rows)
     if check:
         refuse_bad_values(family, rows, "hull" if fit.quasi else "support")
-    codes = None if kind != "cluster" else _codes(clusters, rows.n)
+    codes = None if kind != "cluster" else read_clusters(clusters, rows.n)
     found = compute(fit, rows, codes, kind=kind, information=information, block=block_rows(rows.X))
     if check and not isinstance(found.distance, jax.core.Tracer):
         _refuse_other_data(found)
@@ -247,7 +247,7 @@ def _kind(fit: Fit, covariance: str | None, clusters: Any) -> str:
     return covariance
 
 
-def _codes(clusters: Any, n: int) -> Array:
+def read_clusters(clusters: Any, n: int) -> Array:
     """(1, n) codes of the clusters, or for two kinds (3, n): those of each and of the pairs."""
     kinds = (
         list(clusters)

@@ -87,8 +87,13 @@ def sample_posterior(inference: Inference, key: Array, draws: int = 1000) -> Lin
 
 @jax.jit
 def _log_evidence(inference: Inference, likelihood: Array) -> Array:
-    root, phi = inference.root, inference.dispersion
-    theta, precision = ravel_pytree(inference.fit.params)[0], inference.ridge / phi
+    theta, phi = ravel_pytree(inference.fit.params)[0], inference.dispersion
+    value = evidence(likelihood, theta, inference.ridge / phi, inference.root, phi)
+    return jnp.where(jnp.any(inference.null != 0), jnp.nan, value)
+
+
+def evidence(likelihood: Array, theta: Array, precision: Array, root: Array, phi: Array) -> Array:
+    """Laplace's log p(y), for a prior of this precision (p,) and the posterior N(theta, phi R R')."""
     # On the directions that the posterior knows; those of a softmax that change nothing have no say in either.
     values, basis = jnp.linalg.eigh(matmul(root, root.T))
     kept = values > 10 * len(values) * jnp.finfo(values.dtype).eps * values[-1]
@@ -98,5 +103,4 @@ def _log_evidence(inference: Inference, likelihood: Array) -> Array:
     some = prior > 10 * len(prior) * jnp.finfo(prior.dtype).eps * prior[-1]
     log_prior = jnp.sum(jnp.where(some, jnp.log(jnp.where(some, prior, 1) / (2 * jnp.pi)), 0)) / 2
     log_prior -= jnp.sum(precision * jnp.square(theta)) / 2
-    value = likelihood + log_prior + jnp.sum(kept) / 2 * jnp.log(2 * jnp.pi) + half_log_det
-    return jnp.where(jnp.any(inference.null != 0), jnp.nan, value)
+    return likelihood + log_prior + jnp.sum(kept) / 2 * jnp.log(2 * jnp.pi) + half_log_det
