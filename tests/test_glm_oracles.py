@@ -5,6 +5,7 @@ run tight: at their defaults they stop at fewer digits than that.
 """
 
 import importlib
+import importlib.resources
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -94,6 +95,13 @@ def birth_weights():
     return X, y.astype(int)
 
 
+def ships():
+    path = importlib.resources.files("statsmodels.discrete.tests.results") / "ships.csv"
+    data = np.genfromtxt(path.read_text().splitlines(), delimiter=",", names=True)
+    kept = ~np.isnan(data["accident"])
+    return np.column_stack([data["yr_con"], data["op_75_79"]])[kept], data["accident"][kept].astype(int)
+
+
 def curve(mean: Callable[[np.ndarray], np.ndarray]) -> Callable[[], tuple[Any, Any]]:
     """The quadratic curves with noise that statsmodels' tests of the normal family make."""
 
@@ -132,6 +140,7 @@ ROWS = [
     Row("stackloss", stackloss, families.Normal(), sm.families.Gaussian),
     Row("ccard", loader("ccard"), families.Normal(), sm.families.Gaussian),
     Row("copper", loader("copper"), families.Normal(), sm.families.Gaussian),
+    Row("ships-log", ships, families.Poisson(), sm.families.Poisson),
     Row("cancer-log", cancer, families.Poisson(), sm.families.Poisson),
     Row(
         "committee-negative-binomial",
