@@ -246,6 +246,13 @@ def test_the_table_of_separated_data_is_that_of_the_limit():
     assert np.isfinite(glm.summary(glm.infer(inference.fit, x, y, covariance="HC0")).low[1:]).all()
 
 
+def test_the_table_of_separated_data_with_a_penalty():
+    """The bias is not penalised: it runs off, and there is no likelihood to profile."""
+    table = glm.summary(inferred(families.Bernoulli(), X, np.zeros(N, int), l2=0.1))
+    assert table.coefficient[2] == -np.inf and table.low[2] == -np.inf and table.high[2] == np.inf
+    assert np.isfinite(table.coefficient[:2]).all() and np.isfinite(table.low[:2]).all()
+
+
 @pytest.mark.slow
 def test_contrasts_of_separated_classes():
     """The odds between two classes that a third is separated from are finite, though each coefficient alone is not."""

@@ -41,7 +41,7 @@ def confidence_intervals(
         ...     low, high = glm.confidence_intervals(inference, method=method)
         ...     print(f"{low.weight[0]:.2f} to {high.weight[0]:.2f}")
         0.21 to 1.21
-        0.25 to 1.27
+        0.24 to 1.26
 
     Source: Wald (1943); Venzon & Moolgavkar (1988).
     """
@@ -58,9 +58,15 @@ def interval_method(inference: Inference, method: str | None) -> str:
     """The method that ``None`` stands for; ValueError for an unknown one."""
     if method is None:
         fit = inference.fit
-        likely = fit.firth and inference.kind == "model" and fit.weight_kind != "sampling"
         ended = isinstance(fit.status, jax.core.Tracer) or int(fit.status) == Status.CONVERGED
-        return "profile" if likely and ended else "wald"
+        return "profile" if fit.firth and ended and has_profile(inference) else "wald"
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; use one of {METHODS}")
     return method
+
+
+def has_profile(inference: Inference) -> bool:
+    """Whether there is a likelihood to profile: no robust covariance, no sampling weights, no penalty (but Firth's)."""
+    known = not isinstance(inference.penalized, jax.core.Tracer)
+    penalized = known and bool(inference.penalized)
+    return inference.kind == "model" and inference.fit.weight_kind != "sampling" and not penalized

@@ -71,7 +71,7 @@ def profile_intervals(inference: Inference, combinations: Any = None, *, level: 
         >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([1, 2, 6, 9])
         >>> low, high = glm.profile_intervals(glm.infer(glm.fit(families.Poisson(), X, y), X, y))
         >>> print(f"{low.weight[0]:.3f} to {high.weight[0]:.3f}")
-        0.246 to 1.266
+        0.239 to 1.256
 
     Source: Venzon & Moolgavkar (1988).
     """

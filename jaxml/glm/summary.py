@@ -11,8 +11,8 @@ from jax import Array
 
 from jaxml.glm.covariance import Inference, compute, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
-from jaxml.glm.inference import coefficient_tests, contrast_inference, standard_errors
-from jaxml.glm.intervals import confidence_intervals, interval_method
+from jaxml.glm.inference import CoefficientTests, coefficient_tests, contrast_inference, standard_errors
+from jaxml.glm.intervals import confidence_intervals, has_profile, interval_method
 from jaxml.glm.profile import MOST_ROWS, limits_in, settled_params
 from jaxml.glm.rank import centred_columns
 from jaxml.links import is_canonical
@@ -180,22 +180,20 @@ def summary(
         )
     good = jax.tree.map(float, goodness_of_fit(inference))
     separated = int(fit.status) == Status.SEPARATED and inference.rows.n <= MOST_ROWS
-    if intervals is None and separated and inference.kind == "model" and fit.weight_kind != "sampling":
+    if intervals is None and separated and has_profile(inference):
         intervals = "profile"
     intervals = interval_method(inference, intervals)
     low, high = confidence_intervals(inference, level=level, method=intervals)
-    limits = None
+    at = _in_the_limit(inference) if separated else inference
+    params, errors, tests = at.params, standard_errors(at), coefficient_tests(at)
     if separated:
-        inference, limits = _in_the_limit(inference)
-    params, errors, tests = inference.params, standard_errors(inference), coefficient_tests(inference)
-    if limits is not None:
-        runs = jax.tree.map(lambda a: a != 0, limits)
-        put = lambda there, a: jax.tree.map(lambda r, b, c: np.where(r, b, c), runs, there, a)
-        endless, unknown = (jax.tree.map(lambda a: np.full(a.shape, value), limits) for value in (np.inf, np.nan))  # noqa: B023
-        params, errors = put(limits, params), put(endless, errors)
-        tests = tests._replace(statistic=put(unknown, tests.statistic), p_value=put(unknown, tests.p_value))
+        limits = inference.unravel(jnp.asarray(limits_in(inference, np.eye(len(inference.root)))))
+        where_infinite = lambda there, a: jax.tree.map(lambda t, b, c: jnp.where(t != 0, b, c), limits, there, a)
+        spread, unknown = (jax.tree.map(lambda t: jnp.full_like(t, a), limits) for a in (jnp.inf, jnp.nan))  # noqa: B023
+        params, errors = where_infinite(limits, params), where_infinite(spread, errors)
+        tests = CoefficientTests(*(where_infinite(unknown, a) for a in tests))
         if intervals == "wald":
-            low, high = put(jax.tree.map(np.negative, endless), low), put(endless, high)
+            low, high = where_infinite(jax.tree.map(jnp.negative, spread), low), where_infinite(spread, high)
     finite = np.isfinite(float(inference.freedom))
     facts = {
         "family": str(fit.family),
@@ -250,22 +248,19 @@ def condition_number(inference: Inference) -> Array:
     return _condition_number(inference)
 
 
-def _in_the_limit(inference: Inference) -> tuple[Inference, Linear]:
-    """For separated data the inference where all that has a limit has reached it, and the limits of the coefficients: see
-    :class:`jaxml.glm.Separation`."""
-    fit, rows, turn = inference.fit, inference.rows, inference.turn
-    limits = jax.tree.map(np.asarray, inference.unravel(jnp.asarray(limits_in(inference, np.eye(len(inference.root))))))
-    if inference.kind != "cluster":
-        there = replace(fit, params=settled_params(inference))
-        kind, how = inference.kind, inference.information
-        moved = compute(there, rows, None, kind=kind, information=how, block=block_rows(rows.X)).inference
-        if turn is not None:
-            k = fit.family.natural_size
-            reference = int(np.flatnonzero(~np.asarray(turn[:k, :k]).any(axis=1))[0])
-            params = jax.tree.map(lambda a: a - a[..., reference : reference + 1], there.params)
-            moved = contrast_inference(moved, reference, params)
-        inference = moved
-    return inference, limits
+def _in_the_limit(inference: Inference) -> Inference:
+    """For separated data the inference where all that has a limit is next to it; with clusters, which are not kept, as it is."""
+    fit, rows, turn, kind = inference.fit, inference.rows, inference.turn, inference.kind
+    if kind == "cluster":
+        return inference
+    there, how = replace(fit, params=settled_params(inference)), inference.information
+    moved = compute(there, rows, None, kind=kind, information=how, block=block_rows(rows.X)).inference
+    if turn is None:
+        return moved
+    k = fit.family.natural_size
+    reference = int(np.flatnonzero(~np.asarray(turn[:k, :k]).any(axis=1))[0])
+    params = jax.tree.map(lambda a: a - a[..., reference : reference + 1], there.params)
+    return contrast_inference(moved, reference, params)
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
