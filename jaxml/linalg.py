@@ -44,3 +44,23 @@ def roots(matrix: Array, share: Any) -> Roots:
         jnp.sum(jnp.log(jnp.diagonal(factor))),
         kept,
     )
+
+
+def normal_draws(key: Array, mean: Array, covariance: Array, draws: int) -> Array:
+    """(draws, p) from N(mean, covariance), which may be singular.
+
+    Args:
+        key: a random key.
+        mean: (p,).
+        covariance: (p, p).
+        draws: how many.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxml.linalg import normal_draws
+        >>> normal_draws(jax.random.key(0), jnp.zeros(2), jnp.ones((2, 2)), 5).shape
+        (5, 2)
+    """
+    values, vectors = jnp.linalg.eigh(covariance)
+    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
+    return mean + matmul(jax.random.normal(key, (draws, len(mean)), mean.dtype), root.T)

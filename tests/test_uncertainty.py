@@ -10,6 +10,7 @@ from scipy import integrate, stats
 from jaxml import ConvergenceWarning, families, glm, predictors, uncertainty
 from jaxml.optimize import minimize
 from jaxml.predictors import Linear, linear
+from jaxml.uncertainty import curvature
 from marks import mostly_slow
 
 X64 = jax.config.jax_enable_x64
@@ -177,7 +178,7 @@ def test_a_network_by_its_definition(trained):
 def test_rows_go_through_in_blocks(trained, monkeypatch):
     params, everything = trained
     expected = uncertainty.infer(families.Poisson(), NET, params, X, COUNTS, l2=everything, covariance="HC1")
-    monkeypatch.setattr(uncertainty, "_BLOCK", 7 * flat(params).size)
+    monkeypatch.setattr(curvature, "_BLOCK", 7 * flat(params).size)
     jax.clear_caches()
     found = uncertainty.infer(families.Poisson(), NET, params, X, COUNTS, l2=everything, covariance="HC1")
     np.testing.assert_allclose(

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.goodness import log_likelihood
-from jaxml.linalg import matmul
+from jaxml.linalg import matmul, normal_draws
 from jaxml.predictors import Linear
 
 
@@ -79,10 +79,7 @@ def sample_posterior(inference: Inference, key: Array, draws: int = 1000) -> Lin
         (500, 1)
     """
     theta, unravel = ravel_pytree(inference.params)
-    values, vectors = jnp.linalg.eigh(inference.covariance)
-    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
-    many = theta + matmul(jax.random.normal(key, (draws, len(theta)), theta.dtype), root.T)
-    return jax.vmap(unravel)(many)
+    return jax.vmap(unravel)(normal_draws(key, theta, inference.covariance, draws))
 
 
 @jax.jit
