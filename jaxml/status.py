@@ -13,7 +13,8 @@ class Status(enum.IntEnum):
     """How a solver ended. Codes rise with their precedence; every code but CONVERGED says why there is no optimum yet.
 
     Attributes:
-        CONVERGED: 0, the distance to the optimum is below the tolerance.
+        CONVERGED: 0, the distance to the optimum is below the tolerance, or lost in rounding (a fit warns of more than 0.01
+            standard errors).
         STEP_LIMIT: 1, the steps (or epochs) ran out.
         LINE_SEARCH_FAILED: 2, no step along the search direction lowers the objective.
         BOUNDARY: 3, the objective falls towards the edge of the domain, where its gradient is not 0.

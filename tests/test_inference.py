@@ -187,6 +187,19 @@ def test_draws_of_new_observations_spread_as_the_law_and_the_coefficients_do():
     np.testing.assert_allclose(draws.std(0), expected, rtol=0.03)
     np.testing.assert_allclose(draws.mean(0), prediction.value, atol=0.05)
 
+    w = np.linspace(0.5, 3, 40).astype(
+        DTYPE
+    )  # precision weights divide the variance of a new row as they do that of an old one
+    weighted = glm.infer(glm.fit(families.Normal(), X, y, weights=w, weight_kind="precision"), X, y, weights=w)
+    new = np.array([0.25, 1, 4], DTYPE)
+    draws = np.asarray(glm.sample_predictive(weighted, X[:3], jax.random.key(0), 20_000, weights=new))
+    error = np.asarray(glm.predict_with_errors(weighted, X[:3]).error)
+    np.testing.assert_allclose(draws.std(0), np.sqrt(error**2 + float(weighted.dispersion) / new), rtol=0.03)
+    with pytest.raises(ValueError, match="give weights= for the new rows"):
+        glm.sample_predictive(weighted, X[:3], jax.random.key(0))
+    with pytest.raises(ValueError, match="only where precision weights"):
+        glm.sample_predictive(inference, X[:3], jax.random.key(0), weights=new)
+
 
 def test_the_evidence_of_a_normal_model_is_the_law_of_y():
     y = (X @ [1.0, -1, 0.5] + RNG.normal(size=40)).astype(DTYPE)

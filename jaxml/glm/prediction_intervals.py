@@ -19,14 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
 from jaxml.families.normal import Normal
 from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.dispersion import law_of_rows
 from jaxml.glm.inference import read_level
 from jaxml.glm.tails import two_sided_quantile
-from jaxml.glm.uncertainty import variance_of_linear
+from jaxml.glm.uncertainty import read_precision_weights, variance_of_linear
 from jaxml.links import canonical, domain, identity, natural_parameter
 from jaxml.prediction import expected_from, read_features, read_offset, read_trials
 from jaxml.predictors import linear
@@ -90,28 +89,11 @@ def prediction_intervals(
     X = read_features(X, len(weight), weight.dtype)
     z = linear(fit.params, X)
     offset, trials = read_offset(fit, offset, z), read_trials(family, trials, z)
-    law = law_of_rows(family, fit.weight_kind, inference.dispersion, _read_weights(inference, weights, z))
+    law = law_of_rows(family, fit.weight_kind, inference.dispersion, read_precision_weights(fit, weights, z))
     level = read_level(level, weight.dtype)
     if isinstance(family, Normal) and fit.link in (identity, canonical):
         return _normal(inference, law, X, offset, level)
     return _intervals(inference, law, X, offset, trials, level)
-
-
-def _read_weights(inference: Inference, weights: Any, z: Array) -> Array | None:
-    fit = inference.fit
-    asked = fit.weight_kind == "precision" and type(fit.family).with_dispersion is not Family.with_dispersion
-    if asked and weights is None:
-        raise ValueError("the model was fitted with precision weights; give weights= for the new rows (ones for none)")
-    if not asked and weights is not None:
-        raise ValueError("weights have a meaning for new rows only where precision weights divide a dispersion")
-    if weights is None:
-        return None
-    weights = to_compute(as_array(weights, "weights"), z.dtype, "weights")
-    if weights.shape not in ((), z.shape):
-        raise ValueError(f"weights has shape {weights.shape}, expected {z.shape} to match X")
-    if not isinstance(weights, jax.core.Tracer) and not bool(jnp.all(weights > 0)):
-        raise ValueError("weights of new rows must be positive")
-    return jnp.broadcast_to(weights, z.shape)
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------

@@ -14,10 +14,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxml.dtypes import as_array, to_compute
 from jaxml.families import functions
+from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, determined, of_inference
+from jaxml.glm.dispersion import law_of_rows
 from jaxml.glm.inference import read_level
 from jaxml.glm.laplace import sample_posterior
+from jaxml.glm.result import Fit
 from jaxml.glm.tails import two_sided_quantile
 from jaxml.links import natural_parameter
 from jaxml.prediction import expected_from, read_features, read_offset, read_trials
@@ -96,7 +100,14 @@ def predict_with_errors(
 
 @of_inference
 def sample_predictive(
-    inference: Inference, X: Any, key: Array, draws: int = 1000, *, offset: Any = None, trials: Any = None
+    inference: Inference,
+    X: Any,
+    key: Array,
+    draws: int = 1000,
+    *,
+    offset: Any = None,
+    trials: Any = None,
+    weights: Any = None,
 ) -> Any:
     """Draws of new y at each row: coefficients from N(theta, V), then y from the family at its dispersion.
 
@@ -109,12 +120,14 @@ def sample_predictive(
         key: a random key.
         draws: how many.
         offset, trials: as for :func:`jaxml.glm.predict`.
+        weights: () or (m,), as for :func:`jaxml.glm.prediction_intervals`.
 
     Returns:
         (draws, m), or (draws, m, k) where y is a vector.
 
     Raises:
-        ValueError: for a quasi-likelihood fit, which has no law to draw from; else as :func:`jaxml.glm.predict`.
+        ValueError: for a quasi-likelihood fit, which has no law to draw from, weights missing or without meaning; else as
+            :func:`jaxml.glm.predict`.
         NotImplementedError: a family without a sampler.
 
     Example:
@@ -134,7 +147,7 @@ def sample_predictive(
     X = read_features(X, len(weight), weight.dtype)
     z = linear(fit.params, X)
     offset, trials = read_offset(fit, offset, z), read_trials(fit.family, trials, z)
-    family = fit.family.with_dispersion(inference.dispersion) if fit.family.estimates_dispersion else fit.family
+    family = law_of_rows(fit.family, fit.weight_kind, inference.dispersion, read_precision_weights(fit, weights, z))
     of_theta, of_y = jax.random.split(key)
     z = jax.vmap(lambda params: linear(params, X))(sample_posterior(inference, of_theta, draws))
     z = z if offset is None else z + offset
@@ -142,6 +155,23 @@ def sample_predictive(
     return functions.sample(
         family, eta, of_y, trials=None if trials is None else jnp.broadcast_to(trials, (draws, len(X)))
     )
+
+
+def read_precision_weights(fit: Fit, weights: Any, z: Array) -> Array | None:
+    """The precision weights (m,) of new rows; ValueError where the fit had none, or where they are missing."""
+    asked = fit.weight_kind == "precision" and type(fit.family).with_dispersion is not Family.with_dispersion
+    if asked and weights is None:
+        raise ValueError("the model was fitted with precision weights; give weights= for the new rows (ones for none)")
+    if not asked and weights is not None:
+        raise ValueError("weights have a meaning for new rows only where precision weights divide a dispersion")
+    if weights is None:
+        return None
+    weights = to_compute(as_array(weights, "weights"), z.dtype, "weights")
+    if weights.shape not in ((), z.shape[:1]):
+        raise ValueError(f"weights has shape {weights.shape}, expected {z.shape[:1]} to match X")
+    if not isinstance(weights, jax.core.Tracer) and not bool(jnp.all(weights > 0)):
+        raise ValueError("weights of new rows must be positive")
+    return jnp.broadcast_to(weights, z.shape[:1])
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------
