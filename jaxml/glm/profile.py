@@ -57,8 +57,8 @@ def profile_intervals(inference: Inference, combinations: Any = None, *, level: 
 
     Returns:
         Lower and upper ends, each a Linear, or (m,) or () for combinations. An end that is not reached, as with separated data, is
-        inf or -inf; one at which the domain of the link ends is that point. NaN where the design does not determine the coefficient
-        and for a saturated model. For Firth's penalty the profile is that of the penalised likelihood, which
+        inf or -inf; one at which the domain of the link ends is that point. NaN where the design does not determine the coefficient,
+        for a saturated model, and where the search fails. For Firth's penalty the profile is that of the penalised likelihood, which
         for links that are not canonical may have several maxima: then of the one that is followed from the estimate.
 
     Raises:
@@ -150,7 +150,8 @@ class _Bracket(NamedTuple):
     low: Array
     high: Array  # inf: not passed yet
     at_low: Array  # root - 1
-    at_high: Array  # inf where the likelihood is not defined
+    at_high: Array  # inf where the likelihood is not defined, or not known
+    failed: Array  # whether it is not known
     side: Array  # -1, 1: which end moved last
     wall: Array  # the low end when the search last began again beyond a point without a likelihood
     tau: Array
@@ -191,14 +192,15 @@ def _ends(inference: Inference, L: Array, level: Array, *, settled: bool) -> tup
         across = _Across(objective, reference, root, idle, v, jnp.zeros_like(length))
         unit = sign * z * jnp.sqrt(phi)
 
-        def root_at(tau: Array, u: Array) -> tuple[Array, Array]:
+        def root_at(tau: Array, u: Array) -> tuple[Array, Array, Array]:
             plane = replace(across, tau=tau * unit)
             result, _ = driver.minimize(plane, u, Newton(reuse=False), tol=tol)
             rise = _rise(objective, plane.params(result.params), reference)
             height = jnp.sqrt(jnp.maximum(2 * rise / phi, 0)) / z - 1
             # What a search that failed reached is only a bound from above.
-            told = (result.status == int(Status.CONVERGED)) | (result.status == int(Status.BOUNDARY)) | (height <= 0)
-            return jnp.where(jnp.isfinite(rise) & told, height, jnp.inf), result.params
+            ended = (result.status == int(Status.CONVERGED)) | (result.status == int(Status.BOUNDARY))
+            failed = jnp.isfinite(rise) & ~ended & (height > 0)
+            return jnp.where(jnp.isfinite(rise) & ~failed, height, jnp.inf), result.params, failed
 
         return jnp.where(length > 0, unit * length * _crossing(root_at, len(v), v.dtype), 0)
 
@@ -235,12 +237,15 @@ def _tolerance(inference: Inference) -> Array:
 
 
 def _crossing(root_at: Any, size: int, dtype: Any) -> Array:
-    """The tau > 0 at which ``root_at(tau, u)``, which also carries u along, passes 0 from -1 at tau = 0; inf where it does not."""
+    """The tau > 0 at which ``root_at(tau, u)``, which carries u along and says where it failed, passes 0 from -1 at tau = 0.
+
+    inf where it does not pass, NaN where it fails.
+    """
     near = jnp.asarray(jnp.finfo(dtype).eps ** 0.6, dtype)
     number = lambda a: jnp.asarray(a, dtype)
 
     def trip(s: _Bracket) -> _Bracket:
-        height, u = root_at(s.tau, s.u)
+        height, u, failed = root_at(s.tau, s.u)
         inside = height <= 0
         u = jnp.where(jnp.isfinite(height), u, s.u)
         low, high = jnp.where(inside, s.tau, s.low), jnp.where(inside, s.high, s.tau)
@@ -248,6 +253,7 @@ def _crossing(root_at: Any, size: int, dtype: Any) -> Array:
         again = side == s.side  # (Illinois: the end that stays counts for half)
         at_low = jnp.where(inside, height, jnp.where(again, s.at_low / 2, s.at_low))
         at_high = jnp.where(inside, jnp.where(again, s.at_high / 2, s.at_high), height)
+        failed = jnp.where(inside, s.failed, failed)
         open_end, defined = ~jnp.isfinite(high), jnp.isfinite(at_high)
         closed = ~open_end & (high - low <= near * high)
         # A point without a likelihood may only have been out of reach from where the search came: it goes on beyond, until none is.
@@ -257,17 +263,21 @@ def _crossing(root_at: Any, size: int, dtype: Any) -> Array:
         within = jnp.where(defined & (s.trips < _MOST_TRIPS // 4), false, (low + high) / 2)
         tau = jnp.where(open_end, onward, jnp.where(wall, low * 1.25, within))
         done = (jnp.abs(height) <= near) | (closed & ~wall) | (tau > _FARTHEST) | (s.trips >= _MOST_TRIPS)
-        found = jnp.where(jnp.abs(height) <= near, s.tau, jnp.where(tau > _FARTHEST, jnp.inf, (low + high) / 2))
+        edge = jnp.where(~defined & failed, jnp.nan, (low + high) / 2)
+        found = jnp.where(jnp.abs(height) <= near, s.tau, jnp.where(tau > _FARTHEST, jnp.inf, edge))
         tau = jnp.where(done, found, tau)
         u = u * jnp.where(done, 1, tau / s.tau)  # the maxima lie near a line through the estimate
         high, at_high = jnp.where(wall, jnp.inf, high), jnp.where(wall, jnp.inf, at_high)
-        return _Bracket(low, high, at_low, at_high, side, jnp.where(wall, low, s.wall), tau, u, s.trips + 1, done)
+        return _Bracket(
+            low, high, at_low, at_high, failed, side, jnp.where(wall, low, s.wall), tau, u, s.trips + 1, done
+        )
 
     start = _Bracket(
         low=number(0),
         high=number(jnp.inf),
         at_low=number(-1),
         at_high=number(jnp.inf),
+        failed=jnp.asarray(False),
         side=jnp.asarray(0),
         wall=number(0),
         tau=number(1),
