@@ -59,7 +59,11 @@ def test_standard_errors_statistics_and_p_values(row):
 @some_rows
 def test_heteroscedasticity_consistent_errors(row):
     X, y, _, inference = inferred(row, covariance="HC0")
-    expected = refitted(row, X, y, cov_type="HC0").bse
+    if isinstance(row.family, families.Normal) and not row.link:
+        # Its GLM loses half of the digits on longley, by a pseudo-inverse that differs between machines.
+        expected = sm.OLS(y, sm.add_constant(X, prepend=False)).fit(method="qr").HC0_se
+    else:
+        expected = refitted(row, X, y, cov_type="HC0").bse
     np.testing.assert_allclose(flat(glm.standard_errors(inference)), expected, rtol=1e-7)
 
 
