@@ -76,6 +76,11 @@ def test_randhie_agrees_with_statsmodels_to_8_digits():
     assert_agree(errors_of(model), oracle.bse, "oracle")
     assert_agree(model.covariance, oracle.cov_params(), "oracle", np.outer(oracle.bse, oracle.bse))
     assert_agree([model.log_likelihood, model.aic, model.bic], [oracle.llf, oracle.aic, oracle.bic], "oracle", 1)
+    table = glm.summary(glm.infer(model.fit, X, y))
+    assert float(table.goodness.aic) == pytest.approx(float(model.aic), rel=1e-9)  # r counts there, too
+    assert f"NegativeBinomial(r={float(model.r):.4g})" in str(table)
+    with pytest.raises(TypeError, match="its attribute fit"):
+        glm.infer(model, X, y)
     poisson = sm.Poisson(y, sm.add_constant(X, prepend=False)).fit(method="newton", disp=0, tol=1e-14)
     assert_agree(model.poisson_log_likelihood, poisson.llf, "oracle", 1)
 

@@ -29,7 +29,8 @@ class GoodnessOfFit(NamedTuple):
 
     Attributes:
         observations: n.
-        parameters: coefficients that were estimated (effective ones with a penalty), and the dispersion if it was.
+        parameters: coefficients that were estimated (effective ones with a penalty), the dispersion if it was, and r of a negative
+            binomial if it was.
         freedom: n - rank, degrees of freedom of the residuals.
         null_freedom: those of the null model.
         deviance: 2 sum w (l_saturated - l) at dispersion 1; None for a family of two parameters, whose saturated likelihood is
@@ -124,7 +125,7 @@ def goodness_of_fit(inference: Inference, *, null: str | None = None) -> Goodnes
     size = fit.family.free_size
     return GoodnessOfFit(
         observations=fit.observations,
-        parameters=effective_parameters(inference) + bool(fit.family.estimates_dispersion),
+        parameters=effective_parameters(inference) + bool(fit.family.estimates_dispersion) + fit.shapes,
         freedom=(fit.observations - fit.rank) * size,
         null_freedom=(fit.observations - (null == "intercept")) * size,
         deviance=deviance,

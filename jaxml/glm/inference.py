@@ -86,6 +86,9 @@ def infer(
 
     Source: McCullagh & Nelder (1989), section 2.5.
     """
+    if not isinstance(fit, Fit):
+        inner = " (its own is its attribute fit)" if isinstance(getattr(fit, "fit", None), Fit) else ""
+        raise TypeError(f"infer takes what glm.fit returned{inner}, got {type(fit).__name__}")
     family = fit.family
     if jnp.ndim(fit.status):
         raise ValueError(

@@ -347,6 +347,7 @@ def _estimate(poisson: Any, rows: Rows, *, link: Link, full: bool) -> NegativeBi
         decrement=jnp.where(fixed, poisson.decrement, result.decrement),
         log_likelihood=jnp.where(fixed, l0, l1),
         family=family,
+        shapes=1,
     )
     information = hessian(ravel_pytree(joint)[0], data)
     gone = None if rank.null is None else jnp.any(user_null(params, rank.null, still, center) != 0, axis=1)

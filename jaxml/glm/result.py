@@ -39,6 +39,7 @@ class Fit:
         offset: static, whether the fit had an offset, which ``predict`` then asks for.
         firth: static, whether Jeffreys' penalty was added; the log_likelihood is without it.
         quasi: static, whether y was only asked to lie in the convex hull of the support (check='hull').
+        shapes: static, how many parameters of the family were estimated with the coefficients, as r of a negative binomial.
 
     Example:
         >>> import jax.numpy as jnp
@@ -67,6 +68,7 @@ class Fit:
     offset: bool = static_field()
     quasi: bool = static_field(default=False)
     firth: bool = static_field(default=False)
+    shapes: int = static_field(default=0)
 
     @property
     def notes(self) -> list[str]:

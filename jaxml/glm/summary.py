@@ -1,7 +1,7 @@
 """The table of a fit that people know: coefficients, errors, tests, intervals, and measures of the whole. For the host."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, compute, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
 from jaxml.glm.inference import CoefficientTests, coefficient_tests, contrast_inference, standard_errors
@@ -196,7 +197,7 @@ def summary(
             low, high = where_infinite(jax.tree.map(jnp.negative, spread), low), where_infinite(spread, high)
     finite = np.isfinite(float(inference.freedom))
     facts = {
-        "family": str(fit.family),
+        "family": _law(fit.family),
         "link": fit.link.name,
         "status": Status(int(fit.status)).message,
         "observations": float(fit.observations),
@@ -286,6 +287,13 @@ def _names(params: Linear, names: Sequence[str] | None, outputs: Sequence[str] |
     if len(outputs) != k:
         raise ValueError(f"outputs has {len(outputs)} entries, expected {k}")
     return [f"{output}: {name}" for output in outputs for name in names]
+
+
+def _law(family: Family) -> str:
+    """The family with numbers as short as those of the table."""
+    short = lambda a: _number(a) if isinstance(a, Array) and a.ndim == 0 else repr(a)
+    shown = ", ".join(f"{field.name}={short(getattr(family, field.name))}" for field in fields(family))
+    return f"{type(family).__name__}({shown})"
 
 
 def _how(inference: Inference) -> str:
