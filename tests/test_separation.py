@@ -8,6 +8,7 @@ from sklearn import datasets
 from jaxml import families, glm
 from jaxml.predictors import Linear
 
+pytestmark = pytest.mark.filterwarnings("ignore:float64 data are computed in float32")
 BERNOULLI = families.Bernoulli()
 LEVEL = np.array([1.0, 1, 1, 0, 0, 0, 0])
 DOSE = np.array([0.0, 1, 2, 0, 1, 2, 3])
