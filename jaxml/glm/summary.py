@@ -12,8 +12,9 @@ from jax import Array
 from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, compute, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
-from jaxml.glm.inference import CoefficientTests, coefficient_tests, contrast_inference, standard_errors
+from jaxml.glm.inference import CoefficientTests, coefficient_tests, standard_errors
 from jaxml.glm.intervals import confidence_intervals, has_profile, interval_method
+from jaxml.glm.predict import contrast
 from jaxml.glm.profile import MOST_ROWS, limits_in, settled_params
 from jaxml.glm.rank import centred_columns
 from jaxml.links import is_canonical
@@ -260,8 +261,7 @@ def _in_the_limit(inference: Inference) -> Inference:
         return moved
     k = fit.family.natural_size
     reference = int(np.flatnonzero(~np.asarray(turn[:k, :k]).any(axis=1))[0])
-    params = jax.tree.map(lambda a: a - a[..., reference : reference + 1], there.params)
-    return contrast_inference(moved, reference, params)
+    return contrast(moved, reference)
 
 
 # -- words -----------------------------------------------------------------------------------------------------------

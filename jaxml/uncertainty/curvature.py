@@ -163,8 +163,7 @@ def _sums(model: _Model, theta: Array, rows: Rows, w: Array, keep: bool) -> tupl
     def of(block: Rows, w: Array) -> tuple[Any, Array]:
         J, slope, W = model.rows(theta, block)
         g = jnp.where(w[:, None] > 0, jnp.einsum("nkp,nk->np", J, slope, precision="highest"), 0)
-        weighted = jnp.where(w > 0, w, 0)[:, None, None] * W
-        gram = jnp.einsum("nkp,nkl,nlq->pq", J, weighted, J, precision="highest")
+        gram = jnp.einsum("nkp,nkl,nlq->pq", J, w[:, None, None] * W, J, precision="highest")
         on = jnp.where((w > 0)[:, None, None], J, 0)
         return (gram, jnp.einsum("nkp,nkq->pq", on, on, precision="highest"), w @ g), g
 
@@ -206,5 +205,6 @@ def _root(H: Array) -> tuple[Array, Array, Array]:
 
 
 def rows_at_a_time(p: int, z: Any) -> int:
+    """How many rows of z, (n,) or (n, k), have Jacobians by p params that are small enough to be held together."""
     outputs = 1 if z.ndim == 1 else z.shape[1]
     return max(1, min(z.shape[0], _BLOCK // max(1, p * outputs)))
