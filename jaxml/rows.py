@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-_BLOCK_BYTES = 1 << 20  # a block of X that stays in a core's cache
+_BLOCK_BYTES = 1 << 22  # a block of X that stays in the shared cache, and is large enough for all cores to share the work
 
 
 class Rows(NamedTuple):
@@ -78,5 +78,5 @@ def block_rows(X: Any) -> int | None:
     """Rows in a block: cache-sized on one CPU device; None (the whole array) on accelerators, for sharded and for traced X."""
     if isinstance(X, jax.core.Tracer) or len(X.sharding.device_set) > 1 or next(iter(X.devices())).platform != "cpu":
         return None
-    size = max(256, min(4096, _BLOCK_BYTES // max(1, X.shape[1] * X.dtype.itemsize)))
+    size = max(256, min(16384, _BLOCK_BYTES // max(1, X.shape[1] * X.dtype.itemsize)))
     return int(size) if X.shape[0] > 2 * size else None

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import erfcx, ndtr
 from jax.typing import ArrayLike
 
@@ -32,7 +33,20 @@ def sigmoid(x: ArrayLike) -> Array:
 @sigmoid.defjvp
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
-    return sigmoid(x), sigmoid(x) * sigmoid(-x) * dx
+    return sigmoid(x), _sigmoid_slope(x) * dx
+
+
+@jax.custom_jvp
+def _sigmoid_slope(x: ArrayLike) -> Array:
+    """``g(x) g(-x)``, by the one exponential that :func:`sigmoid` and :func:`softplus` take, too."""
+    small = jnp.exp(-jnp.abs(x))
+    return small / jnp.square(1 + small)
+
+
+@_sigmoid_slope.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _sigmoid_slope(x), _sigmoid_slope(x) * (sigmoid(-x) - sigmoid(x)) * dx
 
 
 @jax.custom_jvp
@@ -45,6 +59,47 @@ def softplus(x: ArrayLike) -> Array:
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
     return softplus(x), sigmoid(x) * dx
+
+
+@jax.custom_jvp
+def binary_loss(failures: Array, successes: Array, x: Array) -> Array:
+    """``f softplus(x) + s softplus(-x)``, minus the log-likelihood of f zeros and s ones at the log odds x.
+
+    In either label the residual of a well-fitted row keeps its digits, and swapping labels flips signs. One exponential and one
+    logarithm serve both terms and the derivative; the sum as it stands costs six times as much on a CPU.
+    """
+    size = jnp.abs(x)
+    larger = jnp.where(x >= 0, failures, successes)
+    return jnp.where(larger == 0, 0, larger * size) + (failures + successes) * jnp.log1p(jnp.exp(-size))
+
+
+@jax.custom_jvp
+def _binary_residual(failures: Array, successes: Array, x: Array) -> Array:
+    """``f g(x) - s g(-x)``, the derivative of :func:`binary_loss` in x."""
+    small = jnp.exp(-jnp.abs(x))
+    return jnp.where(x >= 0, failures - successes * small, failures * small - successes) / (1 + small)
+
+
+def _linear_in_counts(tangents: Any, of_failures: Callable[[], Array], of_successes: Callable[[], Array]) -> Any:
+    """The part of a tangent that comes from the counts, which hardly anybody asks for: symbolic zeros cost nothing."""
+    terms = zip(tangents, (of_failures, of_successes), strict=True)
+    return sum(slope() * t for t, slope in terms if not isinstance(t, SymbolicZero))
+
+
+@partial(binary_loss.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    f, s, x = primals
+    change = _linear_in_counts(tangents[:2], lambda: softplus(x), lambda: softplus(-x))
+    change += 0 if isinstance(tangents[2], SymbolicZero) else _binary_residual(f, s, x) * tangents[2]
+    return binary_loss(f, s, x), change + jnp.zeros_like(x)
+
+
+@partial(_binary_residual.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    f, s, x = primals
+    change = _linear_in_counts(tangents[:2], lambda: sigmoid(x), lambda: -sigmoid(-x))
+    change += 0 if isinstance(tangents[2], SymbolicZero) else (f + s) * _sigmoid_slope(x) * tangents[2]
+    return _binary_residual(f, s, x), change + jnp.zeros_like(x)
 
 
 @jax.custom_jvp

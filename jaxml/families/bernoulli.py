@@ -51,8 +51,7 @@ class Bernoulli(Family):
         return (y >= 0) & (y <= 1)
 
     def loss(self, eta, y):
-        # Both labels by softplus: the residual 1 - p of a well-fitted y = 1 keeps its digits, and swapping labels flips signs.
-        return special.product(1 - y, special.softplus(eta)) + special.product(y, special.softplus(-eta))
+        return special.binary_loss(1 - y, y, eta)
 
     def losses(self, eta, y):
         return outcomes_loss(
@@ -152,7 +151,7 @@ class Binomial(Family):
 
     def loss(self, eta, y):
         s, m = y
-        return special.product(m - s, special.softplus(eta)) + special.product(s, special.softplus(-eta))
+        return special.binary_loss(m - s, s, eta)
 
     def moments(self, y, weights):
         """The shares of failures and of successes: see :meth:`Bernoulli.moments`."""
