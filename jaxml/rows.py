@@ -50,18 +50,19 @@ class Rows(NamedTuple):
         return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, size), self)
 
 
-def fold_blocks(add: Callable[[Any, Array, Array], Any], carry: Any, n: int, size: int, stride: Any = 1) -> Any:
-    """Fold ``add(carry, first, fresh)`` over every stride-th block of `size` among n rows, size at most n.
+def fold_blocks(add: Callable[[Any, Array, Array], Any], carry: Any, n: int, size: int, most: Any = None) -> Any:
+    """Fold ``add(carry, first, fresh)`` over the blocks of `size` among n rows, size at most n, or over the first `most` of them.
 
     A block begins at row `first`. The last one starts early, to be full; `fresh` (size,) says which of its rows are not in the one
     before.
     """
 
     def step(i: Array, carry: Any) -> Any:
-        first = jnp.minimum(i * stride * size, n - size)
-        return add(carry, first, first + jnp.arange(size) >= i * stride * size)
+        first = jnp.minimum(i * size, n - size)
+        return add(carry, first, first + jnp.arange(size) >= i * size)
 
-    return lax.fori_loop(0, (-(-n // size) + stride - 1) // stride, step, carry)
+    count = -(-n // size)
+    return lax.fori_loop(0, count if most is None else jnp.minimum(most, count), step, carry)
 
 
 def first_where(on: Array, a: Array) -> Array:

@@ -20,7 +20,7 @@ from jaxml.families.functions import hessian, natural
 from jaxml.glm import dispersion
 from jaxml.glm.certificate import runs_away
 from jaxml.glm.jeffreys import JeffreysObjective
-from jaxml.glm.objective import GLMObjective, balanced, flat_directions, penalty_table, recentred, total_weight
+from jaxml.glm.objective import GLMObjective, balanced, flat_directions, penalty_table, recentred, subsample, total_weight
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point
@@ -197,7 +197,11 @@ def _solve(
     if isinstance(solver, Newton):
         quadratic = objective.link is links.identity and objective.family.space == "real"
         reuse = solver.reuse if solver.reuse is not None else False
-        sampled = replace(objective, sample=bool(reuse and objective.block and not quadratic))
+        sampled = objective
+        if reuse and objective.block and not quadratic:
+            p = sum(a.size for a in jax.tree.leaves(start))
+            sample = subsample(objective.family, objective.rows, p, objective.block, objective.total, unit)
+            sampled = replace(objective, sample=sample)
         return _without_edge(
             objective, *driver.minimize(sampled, start, replace(solver, reuse=reuse), tol=tol, trace=trace)
         )

@@ -23,7 +23,7 @@ UNDECIDED = -2  # a plain objective met what only the full program can settle; s
 _MOST_HALVINGS = 45
 _LEAST_CUT = 1 / 1024
 _SAMPLE_STEPS = 12  # most steps on the subsample (stage 0)
-_SAMPLE_TOLERANCE = 0.3  # of a standard error of the subsample, far below its own sampling error
+_SUSPECT = 8  # steps from which slow convergence with curvature that is not of each point is looked into
 
 
 class Trace(NamedTuple):
@@ -84,6 +84,22 @@ class Curvature(NamedTuple):
     better: Callable[[], tuple[Array, Array]] | None = None
 
 
+class Costs(NamedTuple):
+    """What an objective with stages says of them, to weigh fresh curvature against more steps.
+
+    Attributes:
+        price: for each stage, the evaluations that one curvature is worth there.
+        rate: for each stage, by what a step with fresh curvature shrinks the decrement.
+        near: the decrement at which stage 0 has done its work.
+        jump: the decrement to expect at the beginning of stage 1.
+    """
+
+    price: tuple[float, ...]
+    rate: tuple[float, ...]
+    near: Array
+    jump: Array
+
+
 class Rule(Protocol):
     """What distinguishes one solver from another: how a direction follows from what has been evaluated."""
 
@@ -113,6 +129,8 @@ class _State(NamedTuple):
     fresh: Array  # the next evaluation computes the curvature
     current: Array  # the direction comes from the curvature of its own point
     first: Array  # the next evaluation is accepted if finite
+    rate: Array  # by what the decrement shrinks in a step, averaged over the last ones; 0: not known
+    seen: Array  # curvatures computed in this stage
     blocked: Array  # a trial point along this direction was outside the domain
     halvings: Array
     steps: Array
@@ -135,6 +153,7 @@ class _Trial(NamedTuple):
     memory: Any
     usable: Array  # the direction is finite
     slow: Array  # the decrement shrinks at a linear rate at best
+    rate: Array
     converged: Array
     refresh: Array  # the step was rejected, and is tried again with fresh curvature before it is halved
     blocked: Array
@@ -192,6 +211,8 @@ class _Descent(NamedTuple):
             fresh=yes,
             current=no,
             first=yes,
+            rate=jnp.zeros((), x.dtype),
+            seen=zero,
             blocked=no,
             halvings=zero,
             steps=zero,
@@ -225,6 +246,12 @@ class _Descent(NamedTuple):
         held = self.held(x, ev.hessian) if rule.curvature else jnp.zeros((), x.dtype)
         lost = self.lost(decrement, point.value, held)
         refresh = ~accept & ~s.first & ~s.current & rule.reuse
+        slow = ~s.first & (decrement > 0.3 * s.decrement)
+        converged = (decrement <= self.tol) | (rule.line_search & no_gain & lost)
+        if rule.reuse and hasattr(self.objective, "unbounded"):  # what came here slowly is looked at with curvature of its own
+            converged &= s.fresh | ~slow | (s.steps < _SUSPECT)
+        shrunk = jnp.clip(decrement / s.decrement, 1e-3, 0.99)
+        rate = jnp.where(s.first, 0, jnp.where(s.fresh | (s.rate == 0), shrunk, jnp.sqrt(shrunk * s.rate)))
         return _Trial(
             point=point,
             hessian=ev.hessian,
@@ -235,8 +262,9 @@ class _Descent(NamedTuple):
             held=held,
             memory=memory,
             usable=jnp.all(jnp.isfinite(direction)),
-            slow=~s.first & (decrement > 0.3 * s.decrement),
-            converged=(decrement <= self.tol) | (rule.line_search & no_gain & lost),
+            slow=slow,
+            rate=rate,
+            converged=converged,
             refresh=refresh,
             blocked=~accept & (s.blocked | ~finite),
             halvings=jnp.where(accept | refresh, 0, s.halvings + 1),
@@ -292,13 +320,35 @@ class _Descent(NamedTuple):
         conditions, codes = zip(*cases, strict=True)
         return jnp.select(list(conditions), [jnp.asarray(code, jnp.int32) for code in codes], RUNNING)
 
+    @property
+    def costs(self) -> "Costs | None":
+        """What curvature costs, where the objective says it."""
+        return getattr(self.objective, "costs", None)
+
+    def wants_curvature(self, s: _State, t: _Trial, advance: Array) -> tuple[Array, Array]:
+        """Whether fresh curvature pays for itself in evaluations saved, and whether it is to come from the next stage: once two of this
+        one have not helped."""
+        costs = self.costs
+        if costs is None:
+            return t.slow, jnp.asarray(False)
+        price, rate = (jnp.asarray(a, t.decrement.dtype) for a in (costs.price, costs.rate))
+        deeper = (s.stage > 0) & (s.seen + s.fresh >= 2) & (s.stage < self.objective.stages - 1)
+        stage = s.stage + (advance | deeper)
+        goal = jnp.where(stage == 0, costs.near, self.tol)
+        left = jnp.log(jnp.maximum(jnp.where(advance, costs.jump, t.decrement) / goal, 1))
+        now = left / -jnp.log(jnp.clip(t.rate, 1e-3, 0.99))
+        pays = (t.rate > 0) & (now > price[stage] + left / -jnp.log(rate[stage]) + 1)
+        return pays, deeper & pays & t.accept
+
     def _separated(self, s: _State, t: _Trial) -> Any:
         if not hasattr(self.objective, "unbounded"):
             return jnp.asarray(False)
         suspect = ~t.converged & (t.decrement > s.decrement / 2) & ~s.first & (t.steps >= 3)
+        if self.rule.reuse:
+            suspect &= s.fresh & (t.steps >= _SUSPECT)
         if self.rule.curvature:
             suspect |= t.converged & s.fresh & self.objective.faint(t.hessian)
-        suspect &= t.accept & (s.stage == self.objective.stages - 1)
+        suspect &= t.accept & ((s.stage > 0) | (self.objective.stages == 1))
         if self.plain:
             return suspect
         # A loop of no or one trip: under vmap it runs only where some lane asks for it, as lax.cond would not.
@@ -316,17 +366,21 @@ class _Descent(NamedTuple):
     def move(self, s: _State, t: _Trial, status: Array) -> _State:
         """The next trial: along a new direction, half the way along the old one, or the next stage."""
         rule = self.rule
+        sampled = (s.stage == 0) & (self.objective.stages > 1)
         # Stage 0 (a subsample) hands its point and its curvature over, however it ended.
-        near = t.accept & ((t.decrement <= _SAMPLE_TOLERANCE) | (t.steps >= _SAMPLE_STEPS))
-        advance = (s.stage < self.objective.stages - 1) & ((status != RUNNING) | near)
+        near = t.accept & (t.steps >= _SAMPLE_STEPS)
+        near |= t.accept & (t.decrement <= self.costs.near) if self.costs else False
+        advance = sampled & ((status != RUNNING) | near)
         restart = advance | t.refresh
         keep = t.accept & t.usable
         choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)
         # A start where the objective is not finite is an end as well, and its value and gradient are what there is to report.
         point = jax.tree.map(lambda a, b: jnp.where(keep | s.first, a, b), t.point, s.point)
-        fresh = jnp.asarray(True)
+        fresh, deeper = jnp.asarray(True), jnp.asarray(False)
         if rule.reuse:
-            fresh = jnp.where(advance, ~keep, t.refresh | (t.accept & t.slow)) | ~rule.reusable(t.memory)
+            wanted, deeper = self.wants_curvature(s, t, advance)
+            fresh = jnp.where(advance, ~keep | wanted, t.refresh | (t.accept & wanted)) | ~rule.reusable(t.memory)
+        stage = s.stage + (advance | deeper)
         return _State(
             point=point,
             direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
@@ -339,11 +393,13 @@ class _Descent(NamedTuple):
             fresh=fresh,
             current=jnp.where(t.accept, s.fresh, s.current),
             first=restart,
+            rate=jnp.where(t.accept & ~restart, t.rate, jnp.where(restart, 0, s.rate)),
+            seen=jnp.where(stage != s.stage, 0, s.seen + s.fresh),
             blocked=t.blocked,
             halvings=t.halvings,
             steps=t.steps,
             evaluations=s.evaluations + 1,
-            stage=s.stage + advance,
+            stage=stage,
             status=jnp.where(advance, RUNNING, status).astype(jnp.int32),
             trace=_record(s.trace, t.steps, point, t.accept),
         )

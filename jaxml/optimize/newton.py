@@ -6,7 +6,8 @@ without forming the Hessian (QR of the weighted design), and else the eigenvecto
 its eigenvalues; directions without curvature and without gradient are left alone, and along those of negative curvature every
 step has some length, so that no saddle and no maximum passes for a minimum. With
 ``reuse=True`` the factor of an earlier point (or of a subsample of the rows) serves as the initial inverse Hessian of an
-L-BFGS recursion, and the Hessian is computed again only where the convergence is slower than a factor of 0.3 per step.
+L-BFGS recursion, and the Hessian is computed again where that costs less than the steps it saves, or, for an objective that
+knows no costs, where the convergence is slower than a factor of 0.3 per step.
 
 Source: notes 2.3, 2.4; Nocedal & Wright (2006), *Numerical Optimization*, chapters 3 and 7.
 """
@@ -102,7 +103,7 @@ class Newton:
         fresh = curvature.fresh
         root = lax.cond(fresh, lambda: inverse_root(curvature, point.gradient), lambda: memory.root)
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
-        pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
+        pairs = jax.tree.map(lambda a: jnp.where(fresh, 0, a), pairs)
         direction = two_loop(pairs, -point.gradient, lambda q: root.factor @ (root.factor.T @ q - root.downhill))
         decrement = jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0))
         return direction, jnp.maximum(decrement, jnp.linalg.norm(root.downhill)), NewtonMemory(root, pairs)

@@ -32,11 +32,15 @@ class Evaluation(NamedTuple):
 
 
 class Objective(Protocol):
-    """The protocol of an objective. ``stages`` is 1, or 2 where stage 0 evaluates a cheap subsample to start from."""
+    """The protocol of an objective.
+
+    ``stages`` is 1, or 3: stage 0 evaluates a cheap subsample to start from, stage 1 everything, but curvature on a subsample, stage 2
+    everything. Then it has ``costs``, :class:`jaxml.optimize.driver.Costs`.
+    """
 
     @property
     def stages(self) -> int:
-        """1, or 2 with a subsample."""
+        """1, or 3 with a subsample."""
         ...
 
     def evaluate(self, params: Any, curvature: bool | Array, stage: Any) -> Evaluation:
