@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-_BLOCK_BYTES = 1 << 22  # a block of X that stays in the shared cache, and is large enough for all cores to share the work
+_BLOCK_BYTES = (
+    1 << 22
+)  # a block of X that stays in the shared cache, and is large enough for all cores to share the work
 
 
 class Rows(NamedTuple):

@@ -20,7 +20,15 @@ from jaxml.families.functions import hessian, natural
 from jaxml.glm import dispersion
 from jaxml.glm.certificate import runs_away
 from jaxml.glm.jeffreys import JeffreysObjective
-from jaxml.glm.objective import GLMObjective, balanced, flat_directions, penalty_table, recentred, subsample, total_weight
+from jaxml.glm.objective import (
+    GLMObjective,
+    balanced,
+    flat_directions,
+    penalty_table,
+    recentred,
+    subsample,
+    total_weight,
+)
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point

@@ -30,7 +30,9 @@ from jaxml.rows import Rows, column, fold_blocks
 
 _STRIDE = 10  # of the rows in a subsample
 _FEW = 4  # rows for each coefficient in the first curvature
-_NOISE = 2.5  # correlations of a sample are taken for those of its noise up to so many times what that is expected to be
+_NOISE = (
+    2.5  # correlations of a sample are taken for those of its noise up to so many times what that is expected to be
+)
 
 
 class Subsample(NamedTuple):
@@ -229,7 +231,8 @@ class GLMObjective:
             used = jnp.where(stage == 0, min(sample.rows.n, sample.few * size), sample.rows.n)
             share = sample.share * (sample.rows.n / used)
             return tuple(
-                _without_noise(share * gram, used) for gram in grams(sample.rows, jnp.where(stage == 0, sample.few, size))
+                _without_noise(share * gram, used)
+                for gram in grams(sample.rows, jnp.where(stage == 0, sample.few, size))
             )
 
         fresh = lambda: lax.cond(stage == 2, lambda: grams(self.rows, None), sampled)
@@ -389,7 +392,9 @@ def _block_sums(
     return jnp.sum(_weigh(weights, value)), gradient, lax.cond(curvature, grams, nothing)
 
 
-def _block_grams(o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear) -> tuple[Array, ...]:
+def _block_grams(
+    o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear
+) -> tuple[Array, ...]:
     rows, weights = _masked(rows, mask, spare)
     design, z = linear_predictors(rows, o.center, params)
     return tuple(design.gram(_weigh(weights, w)) for w in curvatures(o.family, o.link, z, rows.y))

@@ -154,6 +154,8 @@ class _Trial(NamedTuple):
     usable: Array  # the direction is finite
     slow: Array  # the decrement shrinks at a linear rate at best
     rate: Array
+    endless: Array  # so may the steps
+    doubtful: Array  # converged for all that is known, but perhaps only in value
     converged: Array
     refresh: Array  # the step was rejected, and is tried again with fresh curvature before it is halved
     blocked: Array
@@ -247,9 +249,13 @@ class _Descent(NamedTuple):
         lost = self.lost(decrement, point.value, held)
         refresh = ~accept & ~s.first & ~s.current & rule.reuse
         slow = ~s.first & (decrement > 0.3 * s.decrement)
-        converged = (decrement <= self.tol) | (rule.line_search & no_gain & lost)
-        if rule.reuse and hasattr(self.objective, "unbounded"):  # what came here slowly is looked at with curvature of its own
-            converged &= s.fresh | ~slow | (s.steps < _SUSPECT)
+        reached = (decrement <= self.tol) | (rule.line_search & no_gain & lost)
+        endless, doubtful = slow, jnp.asarray(False)
+        if rule.reuse:
+            # Old curvature makes any convergence linear. Only steps that do not become shorter may go on for ever, which is judged
+            # with curvature of this point.
+            endless = slow & (jnp.linalg.norm(direction) > 0.7 * jnp.linalg.norm(s.direction))
+            doubtful = reached & endless & (s.steps >= _SUSPECT) & ~s.fresh & hasattr(self.objective, "unbounded")
         shrunk = jnp.clip(decrement / s.decrement, 1e-3, 0.99)
         rate = jnp.where(s.first, 0, jnp.where(s.fresh | (s.rate == 0), shrunk, jnp.sqrt(shrunk * s.rate)))
         return _Trial(
@@ -264,7 +270,9 @@ class _Descent(NamedTuple):
             usable=jnp.all(jnp.isfinite(direction)),
             slow=slow,
             rate=rate,
-            converged=converged,
+            endless=endless,
+            doubtful=doubtful,
+            converged=reached & ~doubtful,
             refresh=refresh,
             blocked=~accept & (s.blocked | ~finite),
             halvings=jnp.where(accept | refresh, 0, s.halvings + 1),
@@ -303,7 +311,7 @@ class _Descent(NamedTuple):
         ended = jnp.where(s.blocked, int(Status.BOUNDARY), int(Status.CONVERGED))
         if hasattr(self.objective, "unbounded") and rule.curvature:
             # Newton's method ends superlinearly; a decrement that shrinks at a fixed rate is a coefficient on its way to infinity.
-            ended = jnp.where(~s.blocked & t.slow & (t.steps > 15), int(Status.STEP_LIMIT), ended)
+            ended = jnp.where(~s.blocked & t.endless & (t.steps > 15), int(Status.STEP_LIMIT), ended)
         if rule.line_search:
             exhausted = ~t.accept & ~t.refresh & (t.halvings > _MOST_HALVINGS)
             failed = self._why_exhausted(s, t)
@@ -379,7 +387,9 @@ class _Descent(NamedTuple):
         fresh, deeper = jnp.asarray(True), jnp.asarray(False)
         if rule.reuse:
             wanted, deeper = self.wants_curvature(s, t, advance)
-            fresh = jnp.where(advance, ~keep | wanted, t.refresh | (t.accept & wanted)) | ~rule.reusable(t.memory)
+            fresh = jnp.where(advance, ~keep | wanted, t.refresh | (t.accept & (wanted | t.doubtful))) | ~rule.reusable(
+                t.memory
+            )
         stage = s.stage + (advance | deeper)
         return _State(
             point=point,

@@ -103,8 +103,9 @@ class Newton:
         fresh = curvature.fresh
         root = lax.cond(fresh, lambda: inverse_root(curvature, point.gradient), lambda: memory.root)
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
-        pairs = jax.tree.map(lambda a: jnp.where(fresh, 0, a), pairs)
-        direction = two_loop(pairs, -point.gradient, lambda q: root.factor @ (root.factor.T @ q - root.downhill))
+        pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
+        scale = _scale(pairs, root)
+        direction = two_loop(pairs, -point.gradient, lambda q: scale * (root.factor @ (root.factor.T @ q - root.downhill)))
         decrement = jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0))
         return direction, jnp.maximum(decrement, jnp.linalg.norm(root.downhill)), NewtonMemory(root, pairs)
 
@@ -203,8 +204,17 @@ def _conjugate(pairs: Pairs, s: Array, y: Array) -> tuple[Array, Array]:
     other_s, other_y = s - part @ pairs.s, y - part @ pairs.y
     known = pairs.rho > 0
     differ = jnp.sum(jnp.where(known, jnp.square(first - second) / jnp.where(known, pairs.rho, 1), 0))
-    good = (other_s @ other_y > jnp.sqrt(jnp.finfo(s.dtype).eps) * sy) & (differ <= 0.1 * sy)
+    good = (other_s @ other_y > jnp.sqrt(jnp.finfo(s.dtype).eps) * sy) & (differ <= 0.01 * sy)
     return jnp.where(good, other_s, s), jnp.where(good, other_y, y)
+
+
+def _scale(pairs: Pairs, root: Root) -> Array:
+    """By how much the curvature along the pairs is below that of the root, the mean of y'RR'y / s'y: what has changed since mostly
+    changed everywhere."""
+    known = pairs.rho > 0
+    ratio = pairs.rho * jnp.sum(jnp.square(pairs.y @ root.factor), axis=1)
+    mean = jnp.sum(jnp.where(known, ratio, 0)) / jnp.maximum(jnp.sum(known), 1)
+    return jnp.where(mean > 0, 1 / jnp.where(mean > 0, mean, 1), 1)
 
 
 def two_loop(pairs: Pairs, gradient: Array, inverse: Any) -> Array:
