@@ -18,7 +18,7 @@ LEAST_PATIENCE = 2.0  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
 SLOW = 3.0  # times the best peer, from which on two repetitions are enough
 MOST = 20_000
-_FIRST, _GROWTH = 4, 4
+_FIRST, _GROWTH = 2, 4
 
 Gap = Callable[[Any], float]
 
@@ -37,7 +37,7 @@ def contest(entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: in
     """Calibrate all, then time in turns those that reach ``until``, ours first."""
     found, best, own = [], math.inf, math.inf
     for entrant in entrants:
-        trial = calibrate(entrant, gap, until, _patience(best, own) / entrant.scale)
+        trial = calibrate(entrant, gap, until, _patience(best, own) / entrant.scale, SLOW * best / entrant.scale)
         found.append(trial)
         if trial.reached <= until:
             seconds = trial.seconds * entrant.scale
@@ -96,12 +96,15 @@ def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 # -- calibration -----------------------------------------------------------------------------------------------------
-def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial:
-    """The run with the loosest tolerance that reaches ``until``; where none does, the longest run."""
+def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: float) -> Trial:
+    """The run with the loosest tolerance that reaches ``until``; where none does, the longest run.
+
+    For a peer that took longer than ``slow`` seconds no looser tolerance is sought: it is not the best one.
+    """
     if entrant.compiles:
         entrant.fit(entrant.tolerances[0], _FIRST)
     last = _longest(entrant, gap, until, patience)
-    if not last.reached <= until:
+    if not last.reached <= until or (not entrant.ours and last.seconds > slow):
         return last
     low, high = -1, len(entrant.tolerances) - 1
     while high - low > 1:
