@@ -66,7 +66,8 @@ def run(chosen: list[Workload], options: Options, folder: Path | None) -> None:
     goals = [*(goal for outcome in results.values() for goal in outcome.goals), *report.summary_goals(results)]
     met = sum(goal.met for goal in goals)
     console.print(f"\n[bold]{met} of {len(goals)} goals met[/bold], {sum(seconds.values()):.0f} s")
-    console.print(report.goal_table(goals))
+    if len(chosen) > 1 and goals:
+        console.print(report.goal_table(goals))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         report.save(folder, chosen, results, goals, seconds)
@@ -76,6 +77,7 @@ def run(chosen: list[Workload], options: Options, folder: Path | None) -> None:
 def measured(workload: Workload, options: Options) -> Outcome:
     """A workload by itself, in float64; one whose packages are missing says so."""
     with warnings.catch_warnings(record=True), jax.enable_x64(True):  # (statsmodels resets the filters)
+        warnings.simplefilter("ignore")
         try:
             return workload.run(workload, options)
         except ModuleNotFoundError as error:

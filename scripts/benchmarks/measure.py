@@ -17,6 +17,7 @@ FIRST_PATIENCE = 15.0  # times jaxml, for the first of the peers
 LEAST_PATIENCE = 2.0  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
 SLOW = 3.0  # times the best peer, from which on two repetitions are enough
+ROUNDS, LEAST_ROUNDS = 20.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
 _FIRST, _GROWTH = 2, 4
 
@@ -42,7 +43,9 @@ def contest(entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: in
         if trial.reached <= until:
             seconds = trial.seconds * entrant.scale
             best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
-    counts = [_repetitions(e, t, until, best, repetitions) for e, t in zip(entrants, found, strict=True)]
+    one = sum(t.seconds for t in found if t.reached <= until)
+    rounds = min(repetitions, max(LEAST_ROUNDS, int(ROUNDS / max(one, 1e-9))))
+    counts = [_repetitions(e, t, until, best, rounds) for e, t in zip(entrants, found, strict=True)]
     times = race([_call(e, t) for e, t in zip(entrants, found, strict=True)], counts)
     return [_entry(e, t, s, until) for e, t, s in zip(entrants, found, times, strict=True)]
 

@@ -23,7 +23,8 @@ SCRIPTS = Path(__file__).parents[1]
 def python(arguments: Sequence[str], **environment: str) -> str:
     """What a Python process prints; it finds jaxml and the benchmark where this one does."""
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
-    variables = os.environ | {"PYTHONPATH": path, "JAX_ENABLE_X64": "1"} | environment
+    inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    variables = inherited | {"PYTHONPATH": path, "JAX_ENABLE_X64": "1"} | environment
     done = subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{arguments[:3]} failed: {done.stderr.strip()[-500:]}")
