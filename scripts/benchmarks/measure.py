@@ -13,10 +13,11 @@ from benchmarks.table import Answer, Entrant, Entry
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
 PATIENCE = 5.0  # times the best peer so far
+MORE = 10.0  # seconds beyond the best peer: patience ends there where five times would be later
 FIRST_PATIENCE = 15.0  # times jaxml, for the first of the peers
 LEAST_PATIENCE = 2.0  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
-SLOW = 3.0  # times the best peer, from which on two repetitions are enough
+SLOW, LONG = 3.0, 8.0  # times the best peer, and seconds, from which on two repetitions are enough
 ROUNDS, LEAST_ROUNDS = 20.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
 _FIRST, _GROWTH = 2, 4
@@ -51,13 +52,15 @@ def contest(entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: in
 
 
 def _patience(best: float, own: float) -> float:
-    return max(LEAST_PATIENCE, PATIENCE * best if best < math.inf else FIRST_PATIENCE * own)
+    if best == math.inf:
+        return max(LEAST_PATIENCE, FIRST_PATIENCE * own)
+    return max(LEAST_PATIENCE, min(PATIENCE * best, best + MORE))
 
 
 def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repetitions: int) -> int:
     if not trial.reached <= until:
         return 0
-    slow = not entrant.ours and trial.seconds * entrant.scale > SLOW * best
+    slow = not entrant.ours and (trial.seconds * entrant.scale > SLOW * best or trial.seconds > LONG)
     return min(2, repetitions) if slow else repetitions
 
 
