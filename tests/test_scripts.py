@@ -8,17 +8,24 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
-from jaxml import Status
+from jaxml import Status, links
 from jaxml.data import DataError, Table, load_table
+from jaxml.likelihood import row_loss
 
 pytest.importorskip("rich")
+import benchmark
 import course
 import train
 import walkthrough
+from benchmarks import problems
+from benchmarks.contestants import FAMILIES as RACED
+from benchmarks.table import UNTIL, Workload
 from course import exponential_family as moments
 from marks import mostly_slow
 from training import fitting
@@ -530,6 +537,46 @@ def test_the_moments_of_every_family_are_in_the_walkthrough():
         for law, _ in laws
     ]
     assert {type(law) for law in laws} == {type(kind.make(3, 2.0)) for kind in FAMILIES.values()}
+
+
+# -- the benchmark ---------------------------------------------------------------------------------------------------
+def test_the_benchmark_races_and_writes_what_it_found(tmp_path, capsys):
+    only = "logistic-1000x10-1", "linear"
+    assert benchmark.main(["--quick", "--repetitions", "2", "--only", *only, "--output", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "benchmark.json").read_text())
+    assert [row["id"] for row in found["workloads"]] == list(only)
+    logistic, linear = ({e["name"]: e for e in row["entries"]} for row in found["workloads"])
+    for name in ("jaxml", "jaxml, default", "scikit-learn newton-cholesky", "statsmodels Logit"):
+        assert logistic[name]["reached"] <= UNTIL
+        assert len(logistic[name]["times"]) == 2
+    assert max(e["reached"] for e in linear.values()) < 1e-11
+    assert found["machine"]["packages"]["jax"] == jax.__version__
+    assert (tmp_path / "benchmark.png").stat().st_size > 1000
+    assert capsys.readouterr().out.count("goals met") == 1
+    assert "glum" in (tmp_path / "benchmark.txt").read_text()  # its times, or that it is not installed
+
+
+def test_the_benchmark_refuses_an_unknown_workload(capsys):
+    assert benchmark.main(["--only", "nowhere"]) == 2
+    assert "there are logistic-1000x10-1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", problems.RESIDUALS)
+def test_the_gradient_of_the_benchmark_is_that_of_the_objective(family):
+    more = {"family": family, "classes": 3, "weighted": family != "softmax", "l2": 0.3}
+    problem = problems.make(Workload("", "", None, 40, 3, None, more))
+    law, link = RACED[family](problem), "log" if family == "gamma" else None
+    theta = np.random.default_rng(1).standard_normal((4, 3) if family == "softmax" else 4)
+
+    def objective(theta):
+        z = problem.X @ theta[1:] + theta[0] + (0 if problem.offset is None else problem.offset)
+        w = jnp.ones(40) if problem.weights is None else problem.weights
+        losses = jax.vmap(lambda z, y: row_loss(law, links.resolve(law, link), z, y))(z, jnp.asarray(problem.y))
+        return w @ losses / w.sum() + problem.l2 / 2 * jnp.sum(theta[1:] ** 2)
+
+    with jax.enable_x64(True):
+        exact = jax.grad(objective)(jnp.asarray(theta))
+    np.testing.assert_allclose(problems.gradient(problem, theta), exact, rtol=1e-10, atol=1e-12)
 
 
 # -- the README ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,144 @@
+"""Timing in turns, after a calibration that drives every contestant to the same point by the loosest of its tolerances.
+
+A contestant that does not get there within its patience is given up. A call cannot be interrupted, so the iterations that it may take
+are raised step by step, and the next run is predicted from the last.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks.table import Answer, Entrant, Entry
+
+PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
+PATIENCE = 5.0  # times the best peer so far
+MORE = 10.0  # seconds beyond the best peer: patience ends there where five times would be later
+FIRST_PATIENCE = 15.0  # times jaxml, for the first of the peers
+LEAST_PATIENCE = 2.0  # seconds
+FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
+SLOW, LONG = 3.0, 8.0  # times the best peer, and seconds, from which on two repetitions are enough
+ROUNDS, LEAST_ROUNDS = 20.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
+MOST = 20_000
+_FIRST, _GROWTH = 2, 4
+
+Gap = Callable[[Any], float]
+
+
+class Trial(NamedTuple):
+    """One run of a contestant: what it reached with this tolerance and this many iterations at most, and in how long."""
+
+    tolerance: Any
+    most: int
+    reached: float
+    passes: int | None
+    seconds: float
+
+
+def contest(entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: int) -> list[Entry]:
+    """Calibrate all, then time in turns those that reach ``until``, ours first."""
+    found, best, own = [], math.inf, math.inf
+    for entrant in entrants:
+        trial = calibrate(entrant, gap, until, _patience(best, own) / entrant.scale, SLOW * best / entrant.scale)
+        found.append(trial)
+        if trial.reached <= until:
+            seconds = trial.seconds * entrant.scale
+            best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
+    one = sum(t.seconds for t in found if t.reached <= until)
+    rounds = min(repetitions, max(LEAST_ROUNDS, int(ROUNDS / max(one, 1e-9))))
+    counts = [_repetitions(e, t, until, best, rounds) for e, t in zip(entrants, found, strict=True)]
+    times = race([_call(e, t) for e, t in zip(entrants, found, strict=True)], counts)
+    return [_entry(e, t, s, until) for e, t, s in zip(entrants, found, times, strict=True)]
+
+
+def _patience(best: float, own: float) -> float:
+    if best == math.inf:
+        return max(LEAST_PATIENCE, FIRST_PATIENCE * own)
+    return max(LEAST_PATIENCE, min(PATIENCE * best, best + MORE))
+
+
+def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repetitions: int) -> int:
+    if not trial.reached <= until:
+        return 0
+    slow = not entrant.ours and (trial.seconds * entrant.scale > SLOW * best or trial.seconds > LONG)
+    return min(2, repetitions) if slow else repetitions
+
+
+def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
+    return lambda: entrant.fit(trial.tolerance, trial.most)
+
+
+def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float) -> Entry:
+    seconds = [t * entrant.scale for t in times]
+    given_up = entrant.capped and not seconds and (trial.passes or 0) >= trial.most
+    note = entrant.note if seconds else "given up" if given_up else "stops short of it"
+    spent = trial.seconds * entrant.scale if given_up else None
+    return Entry(entrant.name, seconds, trial.reached, trial.tolerance, trial.passes, spent, note)
+
+
+def race(runs: Sequence[Callable[[], Any]], counts: Sequence[int]) -> list[list[float]]:
+    """Seconds of each run, which takes part in the first ``counts`` rounds."""
+    times: list[list[float]] = [[] for _ in runs]
+    for i in range(max(counts, default=0)):
+        for run, count, taken in zip(runs, counts, times, strict=True):
+            if i < count:
+                time.sleep(PAUSE)
+                taken.append(_mean_time(run))
+    return times
+
+
+def _mean_time(run: Callable[[], Any]) -> float:
+    start, calls, seconds = time.perf_counter(), 0, 0.0
+    while calls == 0 or seconds < FILL:
+        run()
+        calls, seconds = calls + 1, time.perf_counter() - start
+    return seconds / calls
+
+
+def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - start
+
+
+# -- calibration -----------------------------------------------------------------------------------------------------
+def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: float) -> Trial:
+    """The run with the loosest tolerance that reaches ``until``; where none does, the longest run.
+
+    For a peer that took longer than ``slow`` seconds no looser tolerance is sought: it is not the best one.
+    """
+    if entrant.compiles:
+        entrant.fit(entrant.tolerances[0], _FIRST)
+    last = _longest(entrant, gap, until, patience)
+    if not last.reached <= until or (not entrant.ours and last.seconds > slow):
+        return last
+    low, high = -1, len(entrant.tolerances) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        trial = _try(entrant, gap, entrant.tolerances[middle], last.most)
+        if trial.reached <= until:
+            high, last = middle, trial
+        else:
+            low = middle
+    return last
+
+
+def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial:
+    """The tightest tolerance, with more and more iterations while patience lasts."""
+    most = _FIRST if entrant.capped else MOST
+    while True:
+        trial = _try(entrant, gap, entrant.tolerances[-1], most)
+        ended = trial.passes is None or trial.passes < most
+        if not entrant.capped or trial.reached <= until or ended or trial.seconds > patience / 1.2 or most >= MOST:
+            return trial
+        most = min(MOST, max(most + 1, int(most * min(_GROWTH, patience / trial.seconds))))
+
+
+def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int) -> Trial:
+    """One run; a contestant that raises an error has reached nothing."""
+    try:
+        answer, seconds = _timed(lambda: entrant.fit(tolerance, most))
+    except (ArithmeticError, ValueError, RuntimeError):  # (LinAlgError is a ValueError)
+        return Trial(tolerance, most, math.inf, None, 0.0)
+    reached = gap(answer.found)
+    return Trial(tolerance, most, reached if reached == reached else math.inf, answer.passes, seconds)

@@ -1,0 +1,186 @@
+"""Beyond regression: kernels, generative classifiers, a perceptron, each beside the peer that does the same."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.measure import contest
+from benchmarks.table import Answer, Entrant, Options, Outcome, Workload, best_ratio
+from jaxml import families, generative, kernels, optimize, training
+from jaxml.predictors import MLP
+
+WIDTHS, CLASSES, BATCH = (256, 128), 10, 128
+
+
+def duel(workload: Workload, runs: dict[str, Callable[[], Any]], options: Options) -> Outcome:
+    """Runs that need no calibration; jaxml is first."""
+    field = [Entrant(name, _waited(run), compiles=name.startswith("jaxml")) for name, run in runs.items()]
+    entries = contest(field, lambda found: 0.0, 0.0, options.repetitions)
+    return Outcome(entries, best_ratio(workload.title, entries, workload.goal), measure="")
+
+
+def _waited(run: Callable[[], Any]) -> Callable[[Any, int], Answer]:
+    return lambda tolerance, most: Answer(jax.block_until_ready(run()))
+
+
+# -- kernels ---------------------------------------------------------------------------------------------------------
+def kernel_ridge(workload: Workload, options: Options) -> Outcome:
+    """The same dual coefficients."""
+    from sklearn.kernel_ridge import KernelRidge
+
+    X, y, sigma = _smooth(workload.sized(options))
+    peer = KernelRidge(alpha=1.0, kernel="rbf", gamma=1 / (2 * sigma**2))
+    rows = jnp.asarray(X), jnp.asarray(y)
+    kernel, l2 = kernels.Gaussian(sigma), 1 / len(y)
+    runs = {
+        "jaxml": lambda: kernels.kernel_ridge(kernel, *rows, l2=l2).params.weight,
+        "scikit-learn KernelRidge": lambda: peer.fit(X, y).dual_coef_,
+    }
+    return duel(workload, runs, options)
+
+
+def nystrom(workload: Workload, options: Options) -> Outcome:
+    """Ridge regression on the span of the same number of centres, of the same penalty."""
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+
+    size = workload.sized(options)
+    X, y, sigma = _smooth(size)
+    count, l2 = min(workload.more["centers"], size.rows // 10), 1e-6
+    rows, kernel = (jnp.asarray(X), jnp.asarray(y)), kernels.Gaussian(sigma)
+    centers = kernels.sample_centers(jax.random.key(0), rows[0], count)
+    features = Nystroem(gamma=1 / (2 * sigma**2), n_components=count, random_state=0)
+    peer = make_pipeline(features, Ridge(alpha=l2 * len(y)))
+    runs = {
+        "jaxml": lambda: kernels.nystrom_ridge(kernel, centers, *rows, l2=l2).params,
+        "scikit-learn Nystroem, Ridge": lambda: peer.fit(X, y)[-1].coef_,
+        "SciPy, normal equations": _normal_equations(X, y, np.asarray(centers), sigma, l2),
+    }
+    return duel(workload, runs, options)
+
+
+def _normal_equations(X: np.ndarray, y: np.ndarray, centers: np.ndarray, sigma: float, l2: float) -> Callable[[], Any]:
+    """What one would write with SciPy: (K'K / n + l2 Kcc) beta = K'y / n, block by block, y centred."""
+    from scipy.linalg import solve
+    from scipy.spatial.distance import cdist
+
+    gram = lambda A: np.exp(cdist(A, centers, "sqeuclidean") / (-2 * sigma**2))
+
+    def run() -> np.ndarray:
+        inner, n = l2 * gram(centers), len(y)
+        inner[np.diag_indices(len(inner))] += 1e-10
+        right, mean = np.zeros(len(centers)), y.mean()
+        for start in range(0, n, 10_000):
+            K = gram(X[start : start + 10_000])
+            inner += K.T @ K / n
+            right += (y[start : start + 10_000] - mean) @ K / n
+        return solve(inner, right, assume_a="pos")
+
+    return run
+
+
+def _smooth(size: Workload) -> tuple[np.ndarray, np.ndarray, float]:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((size.rows, size.columns))
+    y = np.sin(X[:, 0]) + 0.5 * np.cos(2 * X[:, 1]) * X[:, 2] + 0.1 * rng.standard_normal(size.rows)
+    return X, y, float(np.sqrt(size.columns))
+
+
+# -- generative classifiers ------------------------------------------------------------------------------------------
+def classifier(workload: Workload, options: Options) -> Outcome:
+    """Naive Bayes and discriminant analysis."""
+    size, rng = workload.sized(options), np.random.default_rng(0)
+    y = rng.integers(0, 3, size.rows)
+    X = rng.standard_normal((size.rows, size.columns)) + 0.3 * y[:, None]
+    rows = jnp.asarray(X), jnp.asarray(y)
+    ours, peers = CLASSIFIERS[workload.more["model"]]
+    runs: dict[str, Callable[[], Any]] = {"jaxml": lambda: ours(*rows)}
+    runs |= {name: _fitting(peer, X, y) for name, peer in peers.items()}
+    return duel(workload, runs, options)
+
+
+def _fitting(peer: Callable[[], Any], X: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+    return lambda: peer().fit(X, y)
+
+
+def _discriminant(name: str, **options: Any) -> Callable[[], Any]:
+    def make() -> Any:
+        from sklearn import discriminant_analysis
+
+        return getattr(discriminant_analysis, name)(**options)
+
+    return make
+
+
+def _naive_bayes() -> Any:
+    from sklearn.naive_bayes import GaussianNB
+
+    return GaussianNB()
+
+
+CLASSIFIERS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[], Any]]]] = {
+    "naive Bayes": (generative.gaussian_naive_bayes, {"scikit-learn GaussianNB": _naive_bayes}),
+    "LDA": (
+        generative.gaussian_discriminant_analysis,
+        {
+            "scikit-learn LDA lsqr": _discriminant("LinearDiscriminantAnalysis", solver="lsqr"),
+            "scikit-learn LDA svd": _discriminant("LinearDiscriminantAnalysis", solver="svd"),
+        },
+    ),
+    "QDA": (
+        lambda X, y: generative.gaussian_discriminant_analysis(X, y, covariance="full"),
+        {"scikit-learn QDA": _discriminant("QuadraticDiscriminantAnalysis")},
+    ),
+}
+
+
+# -- a perceptron ----------------------------------------------------------------------------------------------------
+def perceptron(workload: Workload, options: Options) -> Outcome:
+    """An epoch of Adam in float32, from the same rows."""
+    size, rng = workload.sized(options), np.random.default_rng(0)
+    X, y = rng.random((size.rows, size.columns), np.float32), rng.integers(0, CLASSES, size.rows)
+    with jax.enable_x64(False):
+        runs = {"jaxml": _jaxml_epoch(X, y)}
+        remarks = []
+        try:
+            runs["PyTorch, eager, CPU"] = _torch_epoch(X, y)
+        except ImportError:
+            remarks.append("PyTorch is left out: torch is not installed")
+        return duel(workload, runs, options)._replace(remarks=remarks)
+
+
+def _jaxml_epoch(X: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+    family, net = families.Categorical(CLASSES), MLP(WIDTHS)
+    params = net.init(jax.random.key(0), X.shape[1], family, dtype=jnp.float32)
+    solver = optimize.Optax(transform=optax.adam(1e-3), epochs=1, batch_size=BATCH)
+    rows, labels, key = jnp.asarray(X), jnp.asarray(y), jax.random.key(1)
+    return lambda: training.train(family, net, params, rows, labels, solver=solver, key=key, check=False).params
+
+
+def _torch_epoch(X: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+    """The usual loop over permuted batches."""
+    import torch
+
+    sizes = (X.shape[1], *WIDTHS, CLASSES)
+    layers: list[torch.nn.Module] = []
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*layers[:-1])
+    optimizer, loss = torch.optim.Adam(net.parameters(), 1e-3), torch.nn.CrossEntropyLoss()
+    rows, labels = torch.from_numpy(X), torch.from_numpy(y)
+
+    def run() -> None:
+        order = torch.randperm(len(rows))
+        for start in range(0, len(rows), BATCH):
+            index = order[start : start + BATCH]
+            optimizer.zero_grad()
+            loss(net(rows[index]), labels[index]).backward()
+            optimizer.step()
+
+    return run
