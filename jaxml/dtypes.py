@@ -58,7 +58,7 @@ def to_compute(value: Any, dtype: Any, name: str, exact: bool = False) -> jax.Ar
     """
     if not isinstance(value, jax.core.Tracer):
         limit = 2 ** (jnp.finfo(dtype).nmant + 1)
-        if value.size and (exact or jnp.issubdtype(value.dtype, jnp.integer)):
+        if value.size and value.dtype != dtype and (exact or jnp.issubdtype(value.dtype, jnp.integer)):
             largest = np.nanmax(np.abs(np.asarray(value, np.float64)), initial=0)
             if largest > limit and np.isfinite(largest):
                 raise OverflowError(

@@ -231,6 +231,9 @@ def domain(family: Family, link: Link) -> tuple[float, float]:
     """
     if link is canonical:
         return family.natural_bounds
+    if is_canonical(family, link) and family.canonical_scale is not None:
+        low, high = sorted(bound / family.canonical_scale + 0.0 for bound in family.natural_bounds)  # (no -0.0)
+        return low, high
     if link.forward is None or link is unconstrained or family.space is None:
         return -math.inf, math.inf
     with jax.ensure_compile_time_eval():

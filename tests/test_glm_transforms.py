@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxml import families, glm
-from jaxml.glm.engine import compiled_fit
+from jaxml.glm.engine import _eager_fit
 from jaxml.status import Status
 from marks import mostly_slow
 from registry_glm import CASES, D, N, base_fit, data, default_dtype, fit, flat
@@ -56,10 +56,10 @@ def test_dtype_of_y_and_weights_costs_no_new_fit():
     for kind in kinds:
         fit(case, X, kind, weights)  # small conversions may compile once for each dtype
         assert compiles(lambda kind=kind: fit(case, X, kind, weights)) == 0
-    before = compiled_fit._cache_size()
+    before = _eager_fit._cache_size()
     for kind in kinds:
         fit(case, X, kind, weights.astype(int))
-    assert compiled_fit._cache_size() == before
+    assert _eager_fit._cache_size() == before
 
 
 @differences
@@ -71,9 +71,9 @@ def test_fields_of_a_family_of_any_number_type_share_one_program():
     for v in (3, np.float64(2.5), np.float32(1.5), jnp.asarray(4.0)):
         one(v)
         assert compiles(lambda v=v: one(v)) == 0
-    before = compiled_fit._cache_size()
+    before = _eager_fit._cache_size()
     one(7), one(np.int32(2)), one(jnp.float64(5.5))
-    assert compiled_fit._cache_size() == before
+    assert _eager_fit._cache_size() == before
 
 
 def test_prediction_and_score_compile_nothing_the_second_time():

@@ -5,11 +5,11 @@ and gives the answer back in the user's coordinates.
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxlib.version
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
@@ -48,8 +48,17 @@ from jaxml.status import Status
 _DENSE = 1000  # parameters up to which a first-order solver's end point is judged by the whole Hessian
 
 
-@partial(jax.jit, static_argnames=("link", "weight_kind", "block", "hull", "firth", "plain", "trace"))
-def compiled_fit(
+# XLA's newer emitters of fused loops take half of the time of compiling these programs and make them no faster. It is told so where
+# it knows the name of that option.
+_OLDER_EMITTERS = {"xla_cpu_use_fusion_emitters": False} if jaxlib.version.__version_info__[:2] == (0, 10) else None
+
+
+def compiled_fit(*data: Any, eager: bool = False, **static: Any) -> Fit:
+    """See :func:`_compiled_fit`; ``eager``: this is no part of a larger program, and may be compiled in a way of its own."""
+    return (_eager_fit if eager else _nested_fit)(*data, **static)
+
+
+def _compiled_fit(
     family: Family,
     rows: Rows,
     l2: Linear,
@@ -130,6 +139,11 @@ def compiled_fit(
     )
 
 
+_STATIC = ("link", "weight_kind", "block", "hull", "firth", "plain", "trace")
+_nested_fit = jax.jit(_compiled_fit, static_argnames=_STATIC)
+_eager_fit = jax.jit(_compiled_fit, static_argnames=_STATIC, compiler_options=_OLDER_EMITTERS)
+
+
 @record
 class _Separable(GLMObjective):
     """A GLM objective that may fall for ever along a direction, and can prove it.
@@ -145,6 +159,11 @@ class _Separable(GLMObjective):
     def unbounded(self, params: Linear, step: Linear) -> Array:
         """See :func:`jaxml.glm.certificate.runs_away`."""
         return runs_away(self, params, step, self.extreme)
+
+    @property
+    def open(self) -> Array:
+        """Whether some direction that no penalty holds might be one of separation: a weight, or the bias alone."""
+        return ~jnp.all(self.l2.weight > 0) | jnp.any(self.extreme != 0)
 
     def faint(self, hessian: Array) -> Array:
         """Whether hardly any row still has curvature, as after a long way along a direction of separation, or the bias alone is

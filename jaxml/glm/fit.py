@@ -23,7 +23,7 @@ from jaxml.glm.result import Fit
 from jaxml.glm.survey import survey
 from jaxml.optimize import Newton
 from jaxml.optimize.driver import UNDECIDED
-from jaxml.optimize.minimize import prepared
+from jaxml.optimize.minimize import prepared, tolerance
 from jaxml.predictors import Linear
 from jaxml.rows import Rows, block_rows
 from jaxml.status import Status, report
@@ -145,18 +145,20 @@ def fit_rows(
     }
     data = family, rows, l2, init, solver, facts
     # Where the host may look at the facts and at the status, a program half the size does for most data.
-    eager = check and not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(data))
+    eager = bool(check) and not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(data))
     plain = bool(eager and isinstance(solver, Newton) and facts.full_rank)
-    result = compiled_fit(*data, plain=plain, **static)
-    if plain and result.status == UNDECIDED:
-        result = compiled_fit(*data, plain=False, **static)
+    result = compiled_fit(*data, eager=eager, plain=plain, **static)
+    if plain and int(result.status) == UNDECIDED:
+        result = compiled_fit(*data, eager=eager, plain=False, **static)
     if refine and may_be(~(facts.pivot >= LEAST_PIVOT), check):
         result = refined_fit(result, rows, facts.pivot)
     if check and not isinstance(result.status, jax.core.Tracer):
-        said = remarks(result, rows) if result.status == Status.BOUNDARY or not link.known else []
-        if eager and result.status == Status.CONVERGED and not full_rank:  # (the columns of others are not the user's)
-            said += [sentence for sentence in [location(result, rows, facts)] if sentence]
-        if said or result.status != Status.CONVERGED:
+        status = int(result.status)
+        said = remarks(result, rows) if status == Status.BOUNDARY or not link.known else []
+        if eager and status == Status.CONVERGED and not full_rank:  # (the columns of others are not the user's)
+            asked = float(tolerance(solver.tol, rows.X.dtype))
+            said += [sentence for sentence in [location(result, rows, facts, asked)] if sentence]
+        if said or status != Status.CONVERGED:
             report(result, *said)
     return result
 
@@ -166,7 +168,7 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
     """Family fields, penalties and starting point in the compute dtype, penalties in the shapes of the params."""
     dtype, k = rows.X.dtype, () if family.natural_size is None else (family.natural_size,)
     shape = rows.X.shape[1:] + k
-    family = jax.tree.map(lambda a: jnp.asarray(a, dtype), family)
+    family = jax.tree.map(lambda a: a.astype(dtype) if isinstance(a, jax.Array) else np.asarray(a, dtype), family)
     penalty = read_penalty(l2, shape, dtype, intercept)
     if init is not None:
         if not isinstance(init, Linear) or (init.bias is None) == intercept:
@@ -186,17 +188,19 @@ def read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -
     """``l2`` of :func:`fit` in the shapes of the params, the weight's being ``shape``."""
     k = shape[1:]
     pair = l2 if isinstance(l2, Linear) else Linear(l2, 0.0)
-    on_weight = jnp.asarray(pair.weight, dtype)
+    traced = any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(pair))
+    on = jnp if traced else np  # what the host can read compiles nothing there
+    on_weight = on.asarray(pair.weight, dtype)
     if on_weight.ndim == 1 and len(shape) == 2:
         on_weight = on_weight[:, None]
-    on_bias = jnp.asarray(0.0 if pair.bias is None else pair.bias, dtype)
-    if jnp.shape(pair.weight) not in ((), shape[:1], shape):
-        raise ValueError(f"l2 has shape {jnp.shape(pair.weight)}, expected () or {shape[:1]} or {shape}")
+    on_bias = on.asarray(0.0 if pair.bias is None else pair.bias, dtype)
+    if np.shape(pair.weight) not in ((), shape[:1], shape):
+        raise ValueError(f"l2 has shape {np.shape(pair.weight)}, expected () or {shape[:1]} or {shape}")
     if on_bias.shape not in ((), k):
         raise ValueError(f"l2.bias has shape {on_bias.shape}, expected () or {k}")
-    on_weight, on_bias = jnp.broadcast_to(on_weight, shape), jnp.broadcast_to(on_bias, k)
+    on_weight, on_bias = on.broadcast_to(on_weight, shape), on.broadcast_to(on_bias, k)
     for a in (on_weight, on_bias):
-        if not isinstance(a, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(a) & (a >= 0))):
+        if not traced and not np.all(np.isfinite(a) & (a >= 0)):
             raise ValueError(f"l2 must be finite and not negative, got {l2}")
     return Linear(on_weight, on_bias if intercept else None)
 

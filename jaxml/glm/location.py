@@ -29,10 +29,11 @@ BUDGET = 1e-3  # standard errors
 _RESOLVED = 1e3  # residuals of fewer eps of y are themselves rounding
 
 
-def location(fit: Fit, rows: Rows, facts: Survey) -> str:
-    """A sentence that names the worst column, its ratio and the remedy; '' where the cost is within the budget."""
+def location(fit: Fit, rows: Rows, facts: Survey, asked: float) -> str:
+    """A sentence that names the worst column, its ratio and the remedy; '' where the cost is within the budget, or the decrement
+    within the tolerance that was ``asked`` for."""
     return _of_columns(fit, rows, facts) or (
-        unresolved(str(rows.X.dtype), float(fit.decrement)) if fit.decrement > 10 * BUDGET else ""
+        unresolved(str(rows.X.dtype), float(fit.decrement)) if float(fit.decrement) > max(10 * BUDGET, asked) else ""
     )
 
 

@@ -356,7 +356,7 @@ class _Descent(NamedTuple):
             suspect &= s.fresh & (t.steps >= _SUSPECT)
         if self.rule.curvature:
             suspect |= t.converged & s.fresh & self.objective.faint(t.hessian)
-        suspect &= t.accept & ((s.stage > 0) | (self.objective.stages == 1))
+        suspect &= t.accept & self.objective.open & ((s.stage > 0) | (self.objective.stages == 1))
         if self.plain:
             return suspect
         # A loop of no or one trip: under vmap it runs only where some lane asks for it, as lax.cond would not.

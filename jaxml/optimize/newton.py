@@ -105,7 +105,9 @@ class Newton:
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
         pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
         scale = _scale(pairs, root)
-        direction = two_loop(pairs, -point.gradient, lambda q: scale * (root.factor @ (root.factor.T @ q - root.downhill)))
+        direction = two_loop(
+            pairs, -point.gradient, lambda q: scale * (root.factor @ (root.factor.T @ q - root.downhill))
+        )
         decrement = jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0))
         return direction, jnp.maximum(decrement, jnp.linalg.norm(root.downhill)), NewtonMemory(root, pairs)
 
