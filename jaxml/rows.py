@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxml.special import with_derivative_of
+
 _BLOCK_BYTES = (
     1 << 22
 )  # a block of X that stays in the shared cache, and is large enough for all cores to share the work
+_PIECE = 8192  # rows of a few numbers each
 
 
 class Rows(NamedTuple):
@@ -65,6 +68,23 @@ def fold_blocks(add: Callable[[Any, Array, Array], Any], carry: Any, n: int, siz
 
     count = -(-n // size)
     return lax.fori_loop(0, count if most is None else jnp.minimum(most, count), step, carry)
+
+
+def row_by_row(function: Callable[..., Array], block: int | None, shared: Any, rows: Any) -> Array:
+    """``function(shared, rows)``, (n,), each row for itself: piece by piece where `block` says that a cache is to be used.
+
+    What a row needs on its way, as the points of a quadrature, then stays in the cache. Differentiated as it stands.
+    """
+    n = jax.tree.leaves(rows)[0].shape[0]
+    if block is None or n <= 2 * _PIECE:
+        return function(shared, rows)
+    still = lax.stop_gradient((shared, rows))
+    piece = lambda first: function(
+        still[0], jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, first, _PIECE), still[1])
+    )
+    values = jnp.zeros(n, jax.eval_shape(piece, 0).dtype)
+    put = lambda values, first, _: lax.dynamic_update_slice_in_dim(values, piece(first), first, 0)
+    return with_derivative_of(function, fold_blocks(put, values, n, _PIECE), shared, rows)
 
 
 def first_where(on: Array, a: Array) -> Array:

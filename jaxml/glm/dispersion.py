@@ -8,6 +8,8 @@ n is the sum of the weights where they are frequencies, else the number of rows 
 Source: McCullagh & Nelder (1989), chapters 2 and 8.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -16,14 +18,24 @@ from jaxml.families.base import Family
 from jaxml.families.functions import deviance, hessian, log_prob
 from jaxml.links import Link, natural_parameter
 from jaxml.predictors import Linear, linear
-from jaxml.rows import Rows
+from jaxml.rows import Rows, first_where, row_by_row
+from jaxml.special import with_derivative_of
 
 
 def fitted_natural(family: Family, link: Link, rows: Rows, params: Linear) -> tuple[Rows, Array]:
     """The rows made safe and eta of each."""
+    z = _predicted(rows, params)
     rows = rows.safe()
-    z = linear(params, rows.X)
     return rows, natural_parameter(family, link, z if rows.offset is None else z + rows.offset)
+
+
+def _predicted(rows: Rows, params: Linear) -> Array:
+    """X w + b; made safe after the product, which needs no copy of X, and differentiated as if before it: NaN times 0 is NaN."""
+    if rows.weights is None:
+        return linear(params, rows.X)
+    safe = lambda X, on, params: linear(params, first_where(on, X))
+    X, on, still = jax.lax.stop_gradient((rows.X, rows.on, params))
+    return with_derivative_of(safe, first_where(on, linear(still, X)), rows.X, rows.on, params)
 
 
 def law_of_rows(family: Family, weight_kind: str, phi: Array, weights: Array | None) -> Family:
@@ -40,9 +52,17 @@ def weighted_sum(weights: Array | None, values: Array) -> Array:
     return jnp.sum(values if weights is None else jnp.where(weights > 0, weights * values, 0))
 
 
-def total_deviance(family: Family, rows: Rows, eta: Array) -> Array:
-    """sum_i w_i d(y_i; eta_i) at dispersion 1."""
-    return weighted_sum(rows.weights, deviance(family, eta, rows.y))
+def total_deviance(family: Family, rows: Rows, eta: Array, block: int | None = None) -> Array:
+    """sum_i w_i d(y_i; eta_i) at dispersion 1; ``block`` as in :func:`jaxml.rows.row_by_row`."""
+    return weighted_sum(rows.weights, row_by_row(_row_deviance, block, family, (eta, rows.y)))
+
+
+def _row_deviance(family: Family, row: tuple[Array, Any]) -> Array:
+    return deviance(family, *row)
+
+
+def _row_log_prob(family: Family, row: tuple[Array, Any]) -> Array:
+    return log_prob(family, *row)
 
 
 def pearson(family: Family, rows: Rows, eta: Array) -> Array:
@@ -80,29 +100,36 @@ def pearson_dispersion(family: Family, rows: Rows, eta: Array, n: Array, paramet
     return jnp.where(freedom > 0, pearson(family, rows, eta) / jnp.where(freedom > 0, freedom, 1), jnp.nan)
 
 
-def fitted_log_likelihood(family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str) -> Array:
-    """The maximised log-likelihood; see the module docstring. Precision weights divide the dispersion of their row."""
+def fitted_log_likelihood(
+    family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str, block: int | None = None
+) -> Array:
+    """The maximised log-likelihood; see the module docstring. Precision weights divide the dispersion of their row; ``block`` as in
+    :func:`jaxml.rows.row_by_row`."""
     if family.estimates_dispersion:
-        phi = maximum_likelihood_dispersion(family, rows, eta, n, weight_kind)
-        return log_likelihood_at(family, rows, eta, phi, weight_kind)
+        phi = maximum_likelihood_dispersion(family, rows, eta, n, weight_kind, block)
+        return log_likelihood_at(family, rows, eta, phi, weight_kind, block)
     if rows.weights is None or weight_kind != "precision" or isinstance(family.dispersion, int):
-        return weighted_sum(rows.weights, log_prob(family, eta, rows.y))
+        return weighted_sum(rows.weights, row_by_row(_row_log_prob, block, family, (eta, rows.y)))
     return _total_by_row(family, rows, eta, family.dispersion)
 
 
-def maximum_likelihood_dispersion(family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str) -> Array:
+def maximum_likelihood_dispersion(
+    family: Family, rows: Rows, eta: Array, n: Array, weight_kind: str, block: int | None = None
+) -> Array:
     """The phi that maximises the log-likelihood at these eta; a derivative only where it depends on the deviance alone."""
-    phi = family.maximum_likelihood_dispersion(total_deviance(family, rows, eta) / n)
+    phi = family.maximum_likelihood_dispersion(total_deviance(family, rows, eta, block) / n)
     if family.dispersion_by_deviance and (rows.weights is None or weight_kind != "precision"):
         return phi
     return _by_search(family, rows, eta, n, phi, weight_kind)
 
 
-def log_likelihood_at(family: Family, rows: Rows, eta: Array, phi: Array, weight_kind: str) -> Array:
+def log_likelihood_at(
+    family: Family, rows: Rows, eta: Array, phi: Array, weight_kind: str, block: int | None = None
+) -> Array:
     """The log-likelihood at dispersion phi; precision weights divide that of their row."""
     if rows.weights is not None and weight_kind == "precision":
         return _total_by_row(family, rows, eta, phi)
-    return weighted_sum(rows.weights, log_prob(family.with_dispersion(phi), eta, rows.y))
+    return weighted_sum(rows.weights, row_by_row(_row_log_prob, block, family.with_dispersion(phi), (eta, rows.y)))
 
 
 def _total_by_row(family: Family, rows: Rows, eta: Array, phi: Array) -> Array:

@@ -114,7 +114,7 @@ def _compiled_fit(
     judged = isinstance(solver, Newton) or point.x.size <= _DENSE or solver.tol is not None
     gradient_norm = _relative_gradient(ravel_pytree(start)[1](point.gradient), frame.center, still)
     n = dispersion.observations(rows, weight_kind)
-    likelihood, phi = _likelihood(family, rows, params, facts, rank, n, link, weight_kind, hull)
+    likelihood, phi = _likelihood(family, rows, params, facts, rank, n, link, weight_kind, hull, block)
     total = still.total
     return Fit(
         params=params,
@@ -362,6 +362,7 @@ def _likelihood(
     link: Link,
     weight_kind: str,
     hull: bool,
+    block: int | None,
 ) -> tuple[Array | None, Array | None]:
     """Maximised log-likelihood and dispersion, each None where it is not defined (see :class:`Fit`)."""
     estimated = family.estimates_dispersion or (hull and family.has_deviance)
@@ -373,4 +374,4 @@ def _likelihood(
         phi = jnp.asarray(family.dispersion)
     if hull or weight_kind == "sampling":
         return None, phi
-    return dispersion.fitted_log_likelihood(family, safe, eta, n, weight_kind), phi
+    return dispersion.fitted_log_likelihood(family, safe, eta, n, weight_kind, block), phi
