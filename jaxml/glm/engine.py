@@ -227,8 +227,7 @@ def _solve(
         sampled = objective
         if reuse and objective.block and not quadratic:
             p = sum(a.size for a in jax.tree.leaves(start))
-            sample = subsample(objective.family, objective.rows, p, objective.block, objective.total, unit)
-            sampled = replace(objective, sample=sample)
+            sampled = replace(objective, sample=subsample(objective, p, unit))
         return _without_edge(
             objective, *driver.minimize(sampled, start, replace(solver, reuse=reuse), tol=tol, trace=trace)
         )

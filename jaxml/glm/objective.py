@@ -84,6 +84,11 @@ class GLMObjective:
     plain: bool = static_field(default=False)
 
     @property
+    def curvature_block(self) -> int | None:
+        """Rows in a block for X'WX, which works on a copy of them for each output."""
+        return None if self.block is None else max(256, self.block // (self.family.natural_size or 1))
+
+    @property
     def stages(self) -> int:
         """3 with a subsample to start from, else 1."""
         return 1 if self.sample is None else 3
@@ -93,12 +98,12 @@ class GLMObjective:
         """What curvature of the few rows, of the subsample and of all rows costs and gives, see :class:`Costs`."""
         if self.sample is None:
             return None
-        k, n, m = self.family.natural_size or 1, self.rows.n, self.sample.rows.n
+        n, m = self.rows.n, self.sample.rows.n
         p = sum(a.size for a in jax.tree.leaves(self.l2))
-        few = min(m, self.sample.few * (self.block or m))
+        few = min(m, self.sample.few * (self.curvature_block or m))
         # Measured on CPUs: X'WX goes at 20 times the speed of X'r per operation, a factor of the p x p matrix at a fifth of that.
         price = lambda used, rows: used / rows * (1 + p / 20) + p**2 / (8 * rows)
-        rate = lambda used: min(0.7, 0.05 + (p / (used * max(1, k - 1))) ** 0.5)
+        rate = lambda used: min(0.7, 0.05 + (p / (used * self.family.free_size)) ** 0.5)
         error = jnp.sqrt(p * n / m) * self.sample.unit
         return Costs((price(few, m), price(m, n), price(n, n)), (rate(few), rate(m), 0.05), error / 10, error)
 
@@ -106,11 +111,12 @@ class GLMObjective:
         """Value, gradient and curvature of J at params; see :class:`jaxml.optimize.Objective`."""
         if self.sample is None:
             value, gradient, grams = self._sum_blocks(self.rows, params, curvature)
+            hessians = tuple(self._with_penalty(gram, by_column=True) for gram in grams)
         else:
-            value, gradient, grams = self._sums_of_stage(params, curvature, stage)
+            value, gradient, hessians = self._sums_of_stage(params, curvature, stage)
         value += self.penalty(params)
         gradient = jax.tree.map(lambda g, p, a: self.scale * (g + self.total * p * a), gradient, self.l2, params)
-        return Evaluation(self.scale * value, gradient, *(self._with_penalty(gram, by_column=True) for gram in grams))
+        return Evaluation(self.scale * value, gradient, *hessians)
 
     def penalty(self, params: Linear) -> Array:
         """N/2 (l2_w |w|^2 + l2_b b^2)."""
@@ -197,7 +203,7 @@ class GLMObjective:
         factor = lambda *parts: jnp.linalg.qr(jnp.concatenate(parts), mode="r")
         start = factor(jnp.zeros((p, p), hessian.dtype), *(part * unit for part in extra))
         r = self._over_blocks(
-            lambda r, *block: factor(r, _weighted_design(self, *block, params) * unit), start, self.rows
+            lambda r, *block: factor(r, _weighted_design(self, *block, params) * unit), start, self.rows, self.block
         )
         size = jnp.abs(jnp.diagonal(r))
         ok = jnp.all(jnp.isfinite(r)) & jnp.all(size > p * eps * jnp.max(size, initial=0))
@@ -209,7 +215,8 @@ class GLMObjective:
         sums = lambda rows, mask, spare: _block_sums(self, rows, mask, spare, params, curvature)
         shapes = jax.eval_shape(lambda: sums(rows, None, _spare(rows)))
         zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return self._over_blocks(lambda t, *block: jax.tree.map(jnp.add, t, sums(*block)), zero, rows)
+        size = self.block if curvature is False else self.curvature_block
+        return self._over_blocks(lambda t, *block: jax.tree.map(jnp.add, t, sums(*block)), zero, rows, size)
 
     def _sums_of_stage(self, params: Linear, curvature: Array, stage: Array) -> Any:
         """Value and gradient of the subsample in stage 0, of all rows after it; Grams of a few rows, of the subsample, of all rows."""
@@ -220,27 +227,29 @@ class GLMObjective:
             lambda: scaled(self._sum_blocks(sample.rows, params, False)[:2], sample.share),
             lambda: self._sum_blocks(self.rows, params, False)[:2],
         )
-        grams = lambda rows, count: self._over_blocks(
-            lambda t, *block: jax.tree.map(jnp.add, t, _block_grams(self, *block, params)), zero, rows, count
+        size = self.curvature_block or sample.rows.n
+        grams = lambda rows, most: self._over_blocks(
+            lambda t, *block: jax.tree.map(jnp.add, t, _block_grams(self, *block, params)), zero, rows, size, most
         )
         p = sum(a.size for a in jax.tree.leaves(params))
         zero = (jnp.zeros((p, p), self.rows.X.dtype),) * (1 if is_canonical(self.family, self.link) else 2)
 
         def sampled() -> tuple[Array, ...]:
-            size = self.block or sample.rows.n
-            used = jnp.where(stage == 0, min(sample.rows.n, sample.few * size), sample.rows.n)
+            most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // size))
+            used = jnp.minimum(most * size, sample.rows.n)
             share = sample.share * (sample.rows.n / used)
-            return tuple(
-                _without_noise(share * gram, used)
-                for gram in grams(sample.rows, jnp.where(stage == 0, sample.few, size))
-            )
+            k = self.family.natural_size or 1
+            return tuple(_without_noise(share * gram, used, k) for gram in grams(sample.rows, most))
 
-        fresh = lambda: lax.cond(stage == 2, lambda: grams(self.rows, None), sampled)
+        def fresh() -> tuple[Array, ...]:
+            found = lax.cond(stage == 2, lambda: grams(self.rows, None), sampled)
+            return tuple(self._with_penalty(gram, by_column=True) for gram in found)
+
         return value, gradient, lax.cond(curvature, fresh, lambda: zero)
 
-    def _over_blocks(self, add: Any, start: Any, rows: Rows, most: Any = None) -> Any:
+    def _over_blocks(self, add: Any, start: Any, rows: Rows, size: int | None, most: Any = None) -> Any:
         """Fold ``add(carry, rows, mask, spare)`` over the blocks of rows, or over the first `most` of them."""
-        n, size, spare = rows.n, self.block, _spare(rows)
+        n, spare = rows.n, _spare(rows)
         if size is None or size >= n:
             return add(start, rows, None, spare)
 
@@ -248,25 +257,26 @@ class GLMObjective:
         return fold_blocks(block, start, n, size, most)
 
 
-def subsample(family: Family, rows: Rows, coefficients: int, block: int, total: Array, unit: Array) -> Subsample:
+def subsample(o: GLMObjective, coefficients: int, unit: Array) -> Subsample:
     """A tenth of the rows by stride, since files come sorted."""
-    few = -(-_FEW * coefficients // block)
+    # Each row tells of every free parameter of its own.
+    few = -(-_FEW * coefficients // (o.curvature_block * o.family.free_size))
     # Every fiftieth row first, so that the first blocks are a sample by stride themselves.
-    order = np.arange(0, rows.n - rows.n % _STRIDE, _STRIDE)
+    order = np.arange(0, o.rows.n - o.rows.n % _STRIDE, _STRIDE)
     order = np.concatenate([order[i::5] for i in range(5)])
-    some = rows.take(jnp.asarray(order, jnp.int32))
-    share = total / total_weight(family, some)
-    return Subsample(some, share, unit, few)
+    some = o.rows.take(jnp.asarray(order, jnp.int32))
+    return Subsample(some, o.total / total_weight(o.family, some), unit, few)
 
 
-def _without_noise(gram: Array, rows: Array) -> Array:
-    """The Gram of a sample, or its diagonal where the correlations in it are no more than the noise of so few rows: of two
-    preconditioners that are off by as much, the one without eigenvalues near 0."""
-    diagonal = jnp.diagonal(gram)
+def _without_noise(gram: Array, rows: Array, k: int) -> Array:
+    """The Gram of a sample, or of it the k x k block of each column where the correlations between columns are no more than the noise
+    of so few rows: of two preconditioners that are off by as much, the one without eigenvalues near 0."""
+    diagonal, p = jnp.diagonal(gram), len(gram)
     scale = lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
-    p = len(gram)
-    correlation = jnp.sum(jnp.square(gram * scale[:, None] * scale)) - p
-    return jnp.where(correlation <= _NOISE * p * p / rows, jnp.diag(diagonal), gram)
+    column = jnp.arange(p) // k
+    own = column[:, None] == column
+    between = jnp.sum(jnp.square(jnp.where(own, 0, gram * scale[:, None] * scale)))
+    return jnp.where(own | (between > _NOISE * p * (p - k) / rows), gram, 0)
 
 
 def flat_directions(null: Array | None, l2: Linear, family: Family) -> Array | None:
