@@ -89,7 +89,14 @@ def row_by_row(function: Callable[..., Array], block: int | None, shared: Any, r
 
 def first_where(on: Array, a: Array) -> Array:
     """Rows of `a` where `on`; the others are replaced by the first row that is on, a harmless valid value."""
-    return jnp.where(column(on, a), a, a[jnp.argmax(on)])
+    return jnp.where(column(on, a), a, first_row(on, a))
+
+
+def first_row(on: Array, a: Array) -> Array:
+    """The first row of `a` that is on, as a sum over all of them: an index would bring sharded rows to every device."""
+    index = jnp.arange(len(on))
+    first = index == jnp.min(jnp.where(on, index, len(on) - 1))
+    return jnp.sum(jnp.where(column(first, a), a, 0), axis=0, dtype=a.dtype)
 
 
 def column(v: Array, a: Array) -> Array:

@@ -26,7 +26,7 @@ from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear, linear
 from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
-from jaxml.rows import Rows, column, fold_blocks
+from jaxml.rows import Rows, column, first_row, fold_blocks
 
 _STRIDE = 10  # of the rows in a subsample
 _FEW = 4  # rows for each coefficient in the first curvature
@@ -203,7 +203,10 @@ class GLMObjective:
         factor = lambda *parts: jnp.linalg.qr(jnp.concatenate(parts), mode="r")
         start = factor(jnp.zeros((p, p), hessian.dtype), *(part * unit for part in extra))
         r = self._over_blocks(
-            lambda r, *block: factor(r, _weighted_design(self, *block, params) * unit), start, self.rows, self.block
+            lambda r, rows, mask, spare: factor(r, _weighted_design(self, rows, mask, spare, params) * unit),
+            start,
+            self.rows,
+            self.block,
         )
         size = jnp.abs(jnp.diagonal(r))
         ok = jnp.all(jnp.isfinite(r)) & jnp.all(size > p * eps * jnp.max(size, initial=0))
@@ -213,12 +216,12 @@ class GLMObjective:
 
     def _sum_blocks(self, rows: Rows, params: Linear, curvature: bool | Array) -> Any:
         sums = lambda rows, mask, spare: _block_sums(self, rows, mask, spare, params, curvature)
-        shapes = jax.eval_shape(lambda: sums(rows, None, _spare(rows)))
+        shapes = jax.eval_shape(lambda: sums(rows, None, _spare(rows, self.block)))
         zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         size = self.block if curvature is False else self.curvature_block
         return self._over_blocks(lambda t, *block: jax.tree.map(jnp.add, t, sums(*block)), zero, rows, size)
 
-    def _sums_of_stage(self, params: Linear, curvature: Array, stage: Array) -> Any:
+    def _sums_of_stage(self, params: Linear, curvature: bool | Array, stage: Any) -> Any:
         """Value and gradient of the subsample in stage 0, of all rows after it; Grams of a few rows, of the subsample, of all rows."""
         sample = self.sample
         scaled = lambda tree, factor: jax.tree.map(lambda a: factor * a, tree)
@@ -228,11 +231,12 @@ class GLMObjective:
             lambda: self._sum_blocks(self.rows, params, False)[:2],
         )
         size = self.curvature_block or sample.rows.n
-        grams = lambda rows, most: self._over_blocks(
-            lambda t, *block: jax.tree.map(jnp.add, t, _block_grams(self, *block, params)), zero, rows, size, most
-        )
         p = sum(a.size for a in jax.tree.leaves(params))
         zero = (jnp.zeros((p, p), self.rows.X.dtype),) * (1 if is_canonical(self.family, self.link) else 2)
+
+        def grams(rows: Rows, most: Any) -> tuple[Array, ...]:
+            add = lambda t, rows, mask, spare: jax.tree.map(jnp.add, t, _block_grams(self, rows, mask, spare, params))
+            return self._over_blocks(add, zero, rows, size, most)
 
         def sampled() -> tuple[Array, ...]:
             most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // size))
@@ -249,7 +253,7 @@ class GLMObjective:
 
     def _over_blocks(self, add: Any, start: Any, rows: Rows, size: int | None, most: Any = None) -> Any:
         """Fold ``add(carry, rows, mask, spare)`` over the blocks of rows, or over the first `most` of them."""
-        n, spare = rows.n, _spare(rows)
+        n, spare = rows.n, _spare(rows, self.block)
         if size is None or size >= n:
             return add(start, rows, None, spare)
 
@@ -343,12 +347,14 @@ def penalty_table(family: Family, l2: Linear) -> Array:
     return jnp.concatenate([jnp.reshape(p, (-1, k)) for p in jax.tree.leaves(l2)])
 
 
-def _spare(rows: Rows) -> Rows | None:
-    """A row that counts, to stand for those of weight 0, which may hold anything."""
+def _spare(rows: Rows, block: int | None = None) -> Rows | None:
+    """A row that counts, to stand for those of weight 0, which may hold anything; by index where the rows go through in blocks."""
     if rows.weights is None:
         return None
-    first = jnp.argmax(rows.weights > 0)
-    return jax.tree.map(lambda a: a[first], rows._replace(weights=None))
+    on, plain = rows.on, rows._replace(weights=None)
+    if block is None:
+        return jax.tree.map(lambda a: first_row(on, a), plain)
+    return jax.tree.map(lambda a: a[jnp.argmax(on)], plain)
 
 
 def _masked(rows: Rows, mask: Array | None, spare: Rows | None) -> tuple[Rows, Array | None]:
