@@ -21,9 +21,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from jaxml.chunks import where_needed
 from jaxml.glm.jeffreys import JeffreysObjective
 from jaxml.glm.objective import (
     GLMObjective,
@@ -229,14 +230,13 @@ def _root(objective: GLMObjective, params: Linear, ev: Any, information: str) ->
     canonical = ev.scoring is None
     root, ok = cholesky_root(matrix, float(jnp.finfo(matrix.dtype).eps) ** -0.75)
 
-    def precise(_: Any) -> tuple[Array, Array]:
+    def precise(params: Linear, matrix: Array) -> Array:
         if expected or canonical:
-            return objective.root(params, matrix)[0], jnp.asarray(True)
+            return objective.root(params, matrix)[0]
         rough, fine = cholesky_root(matrix)
-        return jnp.where(fine, rough, jnp.nan), jnp.asarray(True)
+        return jnp.where(fine, rough, jnp.nan)
 
-    # A loop of no or one trip: under vmap it costs nothing when no lane needs it.
-    return lax.while_loop(lambda c: ~c[1], precise, (root, ok))[0]
+    return where_needed(~ok, precise, root, params, matrix)
 
 
 def to_user(params: Linear, center: Array) -> Array:

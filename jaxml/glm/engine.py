@@ -273,7 +273,7 @@ def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tu
         x = point.x + step
         ev = objective.evaluate(unravel(x), True, jnp.zeros((), jnp.int32))
         g = ravel_pytree(ev.gradient)[0]
-        better = (lambda: objective.root(unravel(x), ev.hessian)) if objective.precise else None
+        better = (lambda hessian: objective.root(unravel(x), hessian)) if objective.precise else None
         step, decrement = inverse_root(Curvature(jnp.asarray(True), ev.hessian, ev.scoring, better=better), g).step(g)
         more = refine & (decrement > tol) & (decrement < 1) & (trips < 3)
         return driver.Point(x, ev.value, g), step, decrement, trips + 1, more

@@ -6,12 +6,13 @@ next to no cost; only where it does not is the whole X factored by QR, columns i
 later ones are aliased, as in R.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxml.chunks import where_needed
 from jaxml.linalg import matmul
 from jaxml.predictors import Linear
 from jaxml.rows import Rows
@@ -79,13 +80,11 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, su
     if surely_full is None or not rows.X.shape[1]:
         return Rank(full, None)
 
-    def factor(_: Any) -> tuple[Array, Array, Array]:
+    def factor(rows: Rows, center: Array) -> Rank:
         rank, null = _factored(rows, center, intercept)
-        return rank, jax.vmap(lambda column: _unpenalised(null, column), 1)(penalties), jnp.asarray(True)
+        return Rank(rank, jax.vmap(lambda column: _unpenalised(null, column), 1)(penalties))
 
-    # A loop of no or one trip: under vmap nothing is factored where no lane needs it.
-    start = full, jnp.zeros((k, q, q), rows.X.dtype), surely_full
-    return Rank(*lax.while_loop(lambda c: ~c[2], factor, start)[:2])
+    return where_needed(~surely_full, factor, Rank(full, jnp.zeros((k, q, q), rows.X.dtype)), rows, center)
 
 
 def minimum_norm(rank: Rank, params: Linear) -> Linear:

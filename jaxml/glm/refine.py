@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
 from jaxml import links
+from jaxml.chunks import where_needed
 from jaxml.double_double import DoubleDouble, two_sum
 from jaxml.families.base import Family
 from jaxml.families.normal import Normal
@@ -64,14 +65,12 @@ def refined_fit(fit: Fit, rows: Rows, pivot: Array) -> Fit:
     ridge = ravel_pytree(still.l2)[0] * total * jnp.square(by_column)
     equations = Equations(data.X * scale, w, f, jnp.zeros_like(theta), ridge)
 
-    def solve(_: Any) -> tuple[Solution, Array]:
-        factor = triangular_factor(equations.x, w, ridge, intercept)
-        return refined(equations, factor, intercept), jnp.asarray(False)
+    def solve(equations: Equations, w: Array, ridge: Array) -> Solution:
+        return refined(equations, triangular_factor(equations.x, w, ridge, intercept), intercept)
 
-    # A loop of no or one trip: under vmap nothing is factored where no lane needs it.
     zero = jnp.zeros((), theta.dtype)
     nothing = Solution(theta, jnp.zeros_like(w), jnp.zeros_like(theta), zero, jnp.asarray(False))
-    solved = lax.while_loop(lambda c: c[1], solve, (nothing, lax.stop_gradient(wanted)))[0]
+    solved = where_needed(lax.stop_gradient(wanted), solve, nothing, equations, w, ridge)
     new = _with_solution(still, data, equations, total, solved, by_column)
     return jax.tree.map(
         lambda new, old: with_derivative_of(_itself, jnp.where(solved.ok, new, lax.stop_gradient(old)), old), new, fit

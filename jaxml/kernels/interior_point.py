@@ -167,7 +167,7 @@ def _newton(machine: _Machine, p: _Point, sight: _Sight) -> Callable[..., _Point
     w = jnp.where(margin.on, 1 / stiff, 0)
     design, penalty = machine.design, machine.penalty
     matrix = design.gram(w) + jnp.diag(penalty)
-    curvature = Curvature(jnp.asarray(True), matrix, better=lambda: _precise_root(design, w, penalty, matrix))
+    curvature = Curvature(jnp.asarray(True), matrix, better=lambda matrix: _precise_root(design, w, penalty, matrix))
     factor = inverse_root(curvature, jnp.zeros_like(p.theta)).factor
     solve = lambda right: factor @ (factor.T @ right)
     gap = margin.sign * sight.f + margin.ridge * p.a - 1 - p.low + p.high

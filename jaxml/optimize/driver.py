@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
+from jaxml.chunks import where_needed
 from jaxml.optimize.objective import Objective
 from jaxml.status import Status
 
@@ -74,14 +75,14 @@ class Curvature(NamedTuple):
         hessian: (p, p).
         scoring: (p, p) or None.
         substitutes: whether a root is sought by other means where that of the matrices fails (else it is NaN); static.
-        better: a way to the root with more digits than the Hessian has, and whether it worked; or None.
+        better: from the Hessian a way to the root with more digits than that has, and whether it worked; or None.
     """
 
     fresh: Array
     hessian: Array
     scoring: Array | None = None
     substitutes: bool = True
-    better: Callable[[], tuple[Array, Array]] | None = None
+    better: Callable[[Array], tuple[Array, Array]] | None = None
 
 
 class Costs(NamedTuple):
@@ -240,7 +241,7 @@ class _Descent(NamedTuple):
 
         curvature = None
         if rule.curvature:
-            root = (lambda: self.objective.root(self.unravel(x), ev.hessian)) if self.precise else None
+            root = (lambda hessian: self.objective.root(self.unravel(x), hessian)) if self.precise else None
             curvature = Curvature(s.fresh, ev.hessian, ev.scoring, not self.plain, root)
         direction, decrement, memory = rule.direction(s.memory, s.point, point, curvature, s.first)
         # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
@@ -359,12 +360,8 @@ class _Descent(NamedTuple):
         suspect &= t.accept & self.objective.open & ((s.stage > 0) | (self.objective.stages == 1))
         if self.plain:
             return suspect
-        # A loop of no or one trip: under vmap it runs only where some lane asks for it, as lax.cond would not.
-        check = lambda _: (
-            jnp.asarray(False),
-            self.objective.unbounded(self.unravel(t.point.x), self.unravel(t.direction)),
-        )
-        return lax.while_loop(lambda c: c[0], check, (suspect, jnp.asarray(False)))[1]
+        check = lambda x, direction: self.objective.unbounded(self.unravel(x), self.unravel(direction))
+        return where_needed(suspect, check, jnp.asarray(False), t.point.x, t.direction)
 
     def _why_exhausted(self, s: _State, t: _Trial) -> Array:
         tiny = self.lost(s.decrement, s.point.value, s.held)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
+from jaxml.chunks import where_needed
 from jaxml.optimize.driver import Curvature, Point
 from jaxml.records import record, static_field
 
@@ -126,16 +127,15 @@ def inverse_root(curvature: Curvature, gradient: Array) -> Root:
         return Root(jnp.where(ok, root, jnp.nan), ok, jnp.zeros_like(gradient))
     first = hessian if scoring is None else scoring
 
-    def substitute(_: Any) -> tuple[Root, Array]:
+    def substitute(first: Array, hessian: Array) -> Root:
         root = _eigen_root(first, gradient)
         if better is not None:
-            factor, worked = better()
+            factor, worked = better(hessian)
             precise = Root(factor, jnp.asarray(True), jnp.zeros_like(gradient))
             root = jax.tree.map(lambda a, b: jnp.where(worked, a, b), precise, root)
-        return root, jnp.asarray(True)
+        return root
 
-    # A loop of no or one trip: under vmap it costs nothing when no lane needs it, as lax.cond would not.
-    return lax.while_loop(lambda c: ~c[1], substitute, (Root(root, ok, jnp.zeros_like(gradient)), ok))[0]
+    return where_needed(~ok, substitute, Root(root, ok, jnp.zeros_like(gradient)), first, hessian)
 
 
 def _equilibrate(matrix: Array) -> tuple[Array, Array]:
