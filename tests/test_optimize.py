@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from jaxml import ConvergenceWarning, Status, optimize, report
+from jaxml.chunks import where_needed
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
 from jaxml.optimize.driver import Point
 from jaxml.optimize.newton import empty_pairs, push, two_loop
@@ -451,3 +452,28 @@ def test_numpy_numbers_as_settings_compile_nothing_new():
 
 def parabola(x):
     return (x - 1) ** 2
+
+
+def test_what_no_lane_needs_is_not_computed():
+    """XLA moves out of a loop what does not change in it, and would compute it in every trip of the loop around."""
+    calls = []
+
+    def costly(x):
+        calls.append(1)
+        return np.asarray(x)
+
+    def search(x, needed):
+        def step(i, x):
+            call = lambda x: jax.pure_callback(
+                costly, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="sequential"
+            )
+            return where_needed(needed & (i == 2), call, x, x) + 1
+
+        return jax.lax.fori_loop(0, 5, step, x)
+
+    many = jax.jit(jax.vmap(search))
+    x = jnp.arange(3.0)
+    assert many(x, jnp.zeros(3, bool)).tolist() == [5, 6, 7]
+    assert not calls
+    assert many(x, jnp.array([False, True, False])).tolist() == [5, 6, 7]
+    assert calls

@@ -29,7 +29,7 @@ from jaxml.rows import Rows, block_rows
 from jaxml.status import Status, report
 
 _LARGE = 1 << 21  # n d^2 from which a subsample start and reused curvature pay
-_TELLING = 20  # rows for each coefficient, of which the subsample has a tenth
+_TELLING = 20  # rows for each coefficient, of which the subsample has a twelfth or less
 
 
 def fit(

@@ -28,7 +28,8 @@ from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
 from jaxml.rows import Rows, column, first_row, fold_blocks
 
-_STRIDE = 10  # of the rows in a subsample
+_SAMPLE = 16  # rows for each coefficient in a subsample, within the bounds
+_SHARES = 20, 12  # least and most of the rows: every 20th, every 12th
 _FEW = 4  # rows for each coefficient in the first curvature
 _NOISE = (
     2.5  # correlations of a sample are taken for those of its noise up to so many times what that is expected to be
@@ -39,7 +40,7 @@ class Subsample(NamedTuple):
     """Rows to start from.
 
     Attributes:
-        rows: a tenth of the rows, in an order in which the first blocks are a sample of their own.
+        rows: a small part of the rows, in an order in which the first blocks are a sample of their own.
         share: how much more all rows weigh.
         unit: the standard error that decrements are measured in.
         few: blocks from which the first curvature is taken.
@@ -262,11 +263,12 @@ class GLMObjective:
 
 
 def subsample(o: GLMObjective, coefficients: int, unit: Array) -> Subsample:
-    """A tenth of the rows by stride, since files come sorted."""
+    """Every 12th to 20th of the rows, since files come sorted."""
     # Each row tells of every free parameter of its own.
     few = -(-_FEW * coefficients // (o.curvature_block * o.family.free_size))
-    # Every fiftieth row first, so that the first blocks are a sample by stride themselves.
-    order = np.arange(0, o.rows.n - o.rows.n % _STRIDE, _STRIDE)
+    stride = int(np.clip(o.rows.n // (_SAMPLE * coefficients), min(_SHARES), max(_SHARES)))
+    # Every fifth of them first, so that the first blocks are a sample by stride themselves.
+    order = np.arange(0, o.rows.n - o.rows.n % stride, stride)
     order = np.concatenate([order[i::5] for i in range(5)])
     some = o.rows.take(jnp.asarray(order, jnp.int32))
     return Subsample(some, o.total / total_weight(o.family, some), unit, few)
