@@ -95,18 +95,19 @@ def _compiled_fit(
     start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
     if family.redundant:  # steps keep the sum over the classes, so the start decides it
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
+    spread = jnp.square(still.rms) - jnp.square(frame.center)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
     def search(
-        objective: GLMObjective, start: Linear, solver: Any, unit: Array, full: Array
+        objective: GLMObjective, start: Linear, solver: Any, unit: Array, full: Array, spread: Array
     ) -> tuple[Result, driver.Point, Rank]:
         table = penalty_table(family, objective.l2)
         rank = design_rank(objective.rows, objective.center, table, intercept, None if plain else full)
         flat = flat_directions(rank.null, objective.l2, family)
         objective = replace(objective, flat=flat, precise=not plain, plain=plain)
-        return *_solve(objective, start, solver, unit, trace), rank
+        return *_solve(objective, start, solver, unit, spread, trace), rank
 
-    result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank)
+    result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank, spread)
     centred = balanced(minimum_norm(rank, result.params), l2, family)
     value = lax.stop_gradient(result.value) / still.total
     params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link, firth)
@@ -217,7 +218,7 @@ def _unit(family: Family, rows: Rows, facts: Survey, link: Link, weight_kind: st
 
 
 def _solve(
-    objective: GLMObjective, start: Linear, solver: Any, unit: Array, trace: bool
+    objective: GLMObjective, start: Linear, solver: Any, unit: Array, spread: Array, trace: bool
 ) -> tuple[Result, driver.Point]:
     """Run the solver; value and gradient are those of the summed objective whatever the solver saw."""
     tol = tolerance(solver.tol, start.weight.dtype) * unit
@@ -227,7 +228,7 @@ def _solve(
         sampled = objective
         if reuse and objective.block and not quadratic:
             p = sum(a.size for a in jax.tree.leaves(start))
-            sampled = replace(objective, sample=subsample(objective, p, unit))
+            sampled = replace(objective, sample=subsample(objective, p, unit, spread))
         return _without_edge(
             objective, *driver.minimize(sampled, start, replace(solver, reuse=reuse), tol=tol, trace=trace)
         )

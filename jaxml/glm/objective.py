@@ -22,6 +22,7 @@ from jaxml.likelihood import row_information, row_loss
 from jaxml.linalg import matmul
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.driver import Costs
+from jaxml.optimize.newton import cholesky_root
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear, linear
 from jaxml.predictors.design import Design
@@ -31,9 +32,7 @@ from jaxml.rows import Rows, column, first_row, fold_blocks
 _SAMPLE = 16  # rows for each coefficient in a subsample, within the bounds
 _SHARES = 20, 12  # least and most of the rows: every 20th, every 12th
 _FEW = 4  # rows for each coefficient in the first curvature
-_NOISE = (
-    2.5  # correlations of a sample are taken for those of its noise up to so many times what that is expected to be
-)
+_NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 
 
 class Subsample(NamedTuple):
@@ -239,16 +238,21 @@ class GLMObjective:
             add = lambda t, rows, mask, spare: jax.tree.map(jnp.add, t, _block_grams(self, rows, mask, spare, params))
             return self._over_blocks(add, zero, rows, size, most)
 
+        def penalised(grams: tuple[Array, ...]) -> tuple[Array, ...]:
+            return tuple(self._with_penalty(gram, by_column=True) for gram in grams)
+
         def sampled() -> tuple[Array, ...]:
             most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // size))
             used = jnp.minimum(most * size, sample.rows.n)
             share = sample.share * (sample.rows.n / used)
             k = self.family.natural_size or 1
-            return tuple(_without_noise(share * gram, used, k) for gram in grams(sample.rows, most))
+            return penalised(tuple(_without_noise(share * gram, used, k) for gram in grams(sample.rows, most)))
 
         def fresh() -> tuple[Array, ...]:
-            found = lax.cond(stage == 2, lambda: grams(self.rows, None), sampled)
-            return tuple(self._with_penalty(gram, by_column=True) for gram in found)
+            # What the sample does not see, as a rare level of a factor, only all rows can tell.
+            found = lax.cond(stage == 2, lambda: zero, sampled)
+            enough = cholesky_root(found[-1], float(jnp.finfo(zero[0].dtype).eps) ** -0.5)[1]
+            return lax.cond(enough, lambda: found, lambda: penalised(grams(self.rows, None)))
 
         return value, gradient, lax.cond(curvature, fresh, lambda: zero)
 
@@ -262,16 +266,24 @@ class GLMObjective:
         return fold_blocks(block, start, n, size, most)
 
 
-def subsample(o: GLMObjective, coefficients: int, unit: Array) -> Subsample:
-    """Every 12th to 20th of the rows, since files come sorted."""
+def subsample(o: GLMObjective, coefficients: int, unit: Array, spread: Array) -> Subsample:
+    """One of 12 to 20 rows, from all over the file, since files come sorted, and at random, since they come in a rhythm.
+
+    ``spread`` (d,) are the mean squares of the centred columns. Where the sample has less than a quarter of one, as of a rare level of
+    a factor, it would lead far away: its share is then infinite, it is not finite anywhere, and all rows are used from the start.
+    """
     # Each row tells of every free parameter of its own.
     few = -(-_FEW * coefficients // (o.curvature_block * o.family.free_size))
     stride = int(np.clip(o.rows.n // (_SAMPLE * coefficients), min(_SHARES), max(_SHARES)))
-    # Every fifth of them first, so that the first blocks are a sample by stride themselves.
+    # Every fifth of them first, so that the first blocks are a sample of that kind themselves.
     order = np.arange(0, o.rows.n - o.rows.n % stride, stride)
+    order += np.random.default_rng(0).integers(stride, size=order.size)
     order = np.concatenate([order[i::5] for i in range(5)])
     some = o.rows.take(jnp.asarray(order, jnp.int32))
-    return Subsample(some, o.total / total_weight(o.family, some), unit, few)
+    mass = jnp.where(some.on, some.mass, 0)[:, None]
+    seen = jnp.sum(jnp.where(mass > 0, mass * jnp.square(some.X - o.center), 0), axis=0) / jnp.sum(mass)
+    share = jnp.where(jnp.all(seen >= spread / 4), o.total / total_weight(o.family, some), jnp.inf)
+    return Subsample(some, share, unit, few)
 
 
 def _without_noise(gram: Array, rows: Array, k: int) -> Array:

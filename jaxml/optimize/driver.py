@@ -24,6 +24,7 @@ UNDECIDED = -2  # a plain objective met what only the full program can settle; s
 _MOST_HALVINGS = 45
 _LEAST_CUT = 1 / 1024
 _SAMPLE_STEPS = 12  # most steps on the subsample (stage 0)
+_MISLED = 2  # halvings along a direction from curvature of a sample
 _SUSPECT = 8  # steps from which slow convergence with curvature that is not of each point is looked into
 
 
@@ -248,7 +249,9 @@ class _Descent(NamedTuple):
         no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
         held = self.held(x, ev.hessian) if rule.curvature else jnp.zeros((), x.dtype)
         lost = self.lost(decrement, point.value, held)
-        refresh = ~accept & ~s.first & ~s.current & rule.reuse
+        # Where halving does not help soon, the curvature of a sample is not to be trusted.
+        misled = (s.stage > 0) & (s.stage < self.objective.stages - 1) & (s.halvings >= _MISLED)
+        refresh = ~accept & ~s.first & (~s.current | misled) & rule.reuse
         slow = ~s.first & (decrement > 0.3 * s.decrement)
         reached = (decrement <= self.tol) | (rule.line_search & no_gain & lost)
         endless, doubtful = slow, jnp.asarray(False)
@@ -384,6 +387,7 @@ class _Descent(NamedTuple):
         fresh, deeper = jnp.asarray(True), jnp.asarray(False)
         if rule.reuse:
             wanted, deeper = self.wants_curvature(s, t, advance)
+            deeper |= t.refresh & s.current
             fresh = jnp.where(advance, ~keep | wanted, t.refresh | (t.accept & (wanted | t.doubtful))) | ~rule.reusable(
                 t.memory
             )
