@@ -293,3 +293,27 @@ def test_lbfgs_that_creeps_at_its_end_is_judged_by_the_newton_decrement():
     ended(fit, Status.CONVERGED)
     assert fit.steps > 15 and fit.decrement <= 1e-8
     assert_agree(fit.params.weight, glm.fit(families.Bernoulli(), X, y).params.weight, "fit", 0.02)
+
+
+@pytest.mark.parametrize("trap", ["rare level", "weights in a rhythm", "sorted rows"])
+def test_a_subsample_that_tells_too_little_leads_nowhere_else(trap):
+    """Large fits start from some of the rows; what these do not show must not matter."""
+    rng = np.random.default_rng(3)
+    n = 40_000
+    X, weights = rng.standard_normal((n, 6)), np.ones(n)
+    y = (rng.random(n) < 1 / (1 + np.exp(-X @ np.full(6, 0.3)))).astype(float)
+    if trap == "rare level":
+        X[:, 2] = 0
+        X[rng.choice(n, 12, replace=False), 2] = 1
+    elif trap == "weights in a rhythm":
+        weights = (np.arange(n) % 60 != 0) * 1.0
+    else:
+        order = np.argsort(y)
+        X, y = X[order], y[order]
+    fits = [
+        glm.fit(families.Bernoulli(), X, y, weights=weights, solver=optimize.Newton(reuse=reuse))
+        for reuse in (True, False)
+    ]
+    assert all(fit.status == Status.CONVERGED for fit in fits)
+    np.testing.assert_allclose(*(fit.params.weight for fit in fits), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*(fit.params.bias for fit in fits), rtol=1e-4, atol=1e-5)
