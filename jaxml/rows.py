@@ -9,9 +9,8 @@ from jax import Array, lax
 
 from jaxml.special import with_derivative_of
 
-_BLOCK_BYTES = (
-    1 << 22
-)  # a block of X that stays in the shared cache, and is large enough for all cores to share the work
+# a block of X that stays in the shared cache, and is large enough for all cores to share the work
+_BLOCK_BYTES = 1 << 22
 _PIECE = 8192  # rows of a few numbers each
 
 
@@ -49,6 +48,15 @@ class Rows(NamedTuple):
         return jax.tree.map(lambda a: first_where(self.on, a), self._replace(weights=None))._replace(
             weights=self.weights
         )
+
+    def first(self, block: int | None = None) -> "Rows":
+        """The first row that counts; by index where `block` says that the rows are on one device."""
+        plain = self._replace(weights=None)
+        if self.weights is None:
+            # (the first True among n constants XLA would search while it compiles, at a second for each 100,000)
+            return jax.tree.map(lambda a: a[0], plain)
+        pick = first_row if block is None else lambda on, a: a[jnp.argmax(on)]
+        return jax.tree.map(lambda a: pick(self.on, a), plain)
 
     def block(self, start: Any, size: int) -> "Rows":
         """`size` rows from `start` on."""

@@ -227,8 +227,7 @@ def _solve(
         reuse = solver.reuse if solver.reuse is not None else False
         sampled = objective
         if reuse and objective.block and not quadratic:
-            p = sum(a.size for a in jax.tree.leaves(start))
-            sampled = replace(objective, sample=subsample(objective, p, unit, spread))
+            sampled = replace(objective, sample=subsample(objective, unit, spread))
         return _without_edge(
             objective, *driver.minimize(sampled, start, replace(solver, reuse=reuse), tol=tol, trace=trace)
         )

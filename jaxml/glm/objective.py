@@ -27,7 +27,7 @@ from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear, linear
 from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
-from jaxml.rows import Rows, column, first_row, fold_blocks
+from jaxml.rows import Rows, column, fold_blocks
 
 _SAMPLE = 16  # rows for each coefficient in a subsample, within the bounds
 _SHARES = 20, 12  # least and most of the rows: every 20th, every 12th
@@ -84,6 +84,11 @@ class GLMObjective:
     plain: bool = static_field(default=False)
 
     @property
+    def coefficients(self) -> int:
+        """p, how many numbers the params are."""
+        return sum(a.size for a in jax.tree.leaves(self.l2))
+
+    @property
     def curvature_block(self) -> int | None:
         """Rows in a block for X'WX, which works on a copy of them for each output."""
         return None if self.block is None else max(256, self.block // (self.family.natural_size or 1))
@@ -98,8 +103,7 @@ class GLMObjective:
         """What curvature of the few rows, of the subsample and of all rows costs and gives, see :class:`Costs`."""
         if self.sample is None:
             return None
-        n, m = self.rows.n, self.sample.rows.n
-        p = sum(a.size for a in jax.tree.leaves(self.l2))
+        n, m, p = self.rows.n, self.sample.rows.n, self.coefficients
         few = min(m, self.sample.few * (self.curvature_block or m))
         # Measured on CPUs: X'WX goes at 20 times the speed of X'r per operation, a factor of the p x p matrix at a fifth of that.
         price = lambda used, rows: used / rows * (1 + p / 20) + p**2 / (8 * rows)
@@ -230,8 +234,7 @@ class GLMObjective:
             lambda: scaled(self._sum_blocks(sample.rows, params, False)[:2], sample.share),
             lambda: self._sum_blocks(self.rows, params, False)[:2],
         )
-        size = self.curvature_block or sample.rows.n
-        p = sum(a.size for a in jax.tree.leaves(params))
+        size, p = self.curvature_block or sample.rows.n, self.coefficients
         zero = (jnp.zeros((p, p), self.rows.X.dtype),) * (1 if is_canonical(self.family, self.link) else 2)
 
         def grams(rows: Rows, most: Any) -> tuple[Array, ...]:
@@ -266,15 +269,15 @@ class GLMObjective:
         return fold_blocks(block, start, n, size, most)
 
 
-def subsample(o: GLMObjective, coefficients: int, unit: Array, spread: Array) -> Subsample:
+def subsample(o: GLMObjective, unit: Array, spread: Array) -> Subsample:
     """One of 12 to 20 rows, from all over the file, since files come sorted, and at random, since they come in a rhythm.
 
     ``spread`` (d,) are the mean squares of the centred columns. Where the sample has less than a quarter of one, as of a rare level of
     a factor, it would lead far away: its share is then infinite, it is not finite anywhere, and all rows are used from the start.
     """
     # Each row tells of every free parameter of its own.
-    few = -(-_FEW * coefficients // (o.curvature_block * o.family.free_size))
-    stride = int(np.clip(o.rows.n // (_SAMPLE * coefficients), min(_SHARES), max(_SHARES)))
+    few = -(-_FEW * o.coefficients // (o.curvature_block * o.family.free_size))
+    stride = int(np.clip(o.rows.n // (_SAMPLE * o.coefficients), min(_SHARES), max(_SHARES)))
     # Every fifth of them first, so that the first blocks are a sample of that kind themselves.
     order = np.arange(0, o.rows.n - o.rows.n % stride, stride)
     order += np.random.default_rng(0).integers(stride, size=order.size)
@@ -363,12 +366,7 @@ def penalty_table(family: Family, l2: Linear) -> Array:
 
 def _spare(rows: Rows, block: int | None = None) -> Rows | None:
     """A row that counts, to stand for those of weight 0, which may hold anything; by index where the rows go through in blocks."""
-    if rows.weights is None:
-        return None
-    on, plain = rows.on, rows._replace(weights=None)
-    if block is None:
-        return jax.tree.map(lambda a: first_row(on, a), plain)
-    return jax.tree.map(lambda a: a[jnp.argmax(on)], plain)
+    return None if rows.weights is None else rows.first(block)
 
 
 def _masked(rows: Rows, mask: Array | None, spare: Rows | None) -> tuple[Rows, Array | None]:
@@ -412,7 +410,7 @@ def _block_sums(
     gradient = design.transposed(_weigh(weights, slope))
 
     def grams() -> tuple[Array, ...]:
-        return tuple(design.gram(_weigh(weights, w)) for w in curvatures(o.family, o.link, z, rows.y))
+        return _row_grams(o, design, z, rows, weights)
 
     def nothing() -> tuple[Array, ...]:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(grams))
@@ -426,7 +424,10 @@ def _block_grams(
     o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear
 ) -> tuple[Array, ...]:
     rows, weights = _masked(rows, mask, spare)
-    design, z = linear_predictors(rows, o.center, params)
+    return _row_grams(o, *linear_predictors(rows, o.center, params), rows, weights)
+
+
+def _row_grams(o: GLMObjective, design: Design, z: Array, rows: Rows, weights: Array | None) -> tuple[Array, ...]:
     return tuple(design.gram(_weigh(weights, w)) for w in curvatures(o.family, o.link, z, rows.y))
 
 

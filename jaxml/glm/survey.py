@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxml.checks import verdict
 from jaxml.families.base import Family
 from jaxml.glm.rank import least_pivot, proves_full_rank
-from jaxml.rows import Rows, first_row, fold_blocks
+from jaxml.rows import Rows, fold_blocks
 
 
 class Survey(NamedTuple):
@@ -53,8 +53,7 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     total = compensated_sum(w * m)
     statistic = jnp.sum(w * t if t.ndim == 1 else w[:, None] * t, axis=0) / total
     weight = compensated_sum(w)
-    # (without weights XLA would search a constant of n entries while it compiles, at a second for each 100,000)
-    anchor = rows.X[0] if rows.weights is None else rows.X[jnp.argmax(on)] if block else first_row(on, rows.X)
+    anchor = rows.first(block).X
     first, second = _column_sums(rows, w, anchor, block)
     mean, rms = anchor + first / weight, jnp.sqrt(second / weight)
     fine &= jnp.all(jnp.isfinite(rms))
