@@ -1,6 +1,5 @@
 """Many fits in one call: a grid of penalties and folds, and thousands of small data sets with their standard errors."""
 
-import functools
 from typing import Any
 
 import jax
@@ -161,15 +160,10 @@ def _sklearn(X: np.ndarray, y: np.ndarray, tolerance: float) -> tuple[np.ndarray
 
 
 def _glum(X: np.ndarray, y: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    found = _glum_model()(alpha=0, family="binomial", solver="irls-ls", gradient_tol=tolerance).fit(X, y)
-    return _with_errors(X, np.append(found.intercept_, found.coef_))
-
-
-@functools.cache
-def _glum_model() -> Any:
     from glum import GeneralizedLinearRegressor
 
-    return GeneralizedLinearRegressor
+    found = GeneralizedLinearRegressor(alpha=0, family="binomial", solver="irls-ls", gradient_tol=tolerance).fit(X, y)
+    return _with_errors(X, np.append(found.intercept_, found.coef_))
 
 
 def _with_errors(X: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks import contestants, problems, real
 from benchmarks.measure import contest
 from benchmarks.problems import Problem, stationarity
-from benchmarks.table import UNTIL, Entrant, Goal, Options, Outcome, Workload, best_peer, best_ratio
+from benchmarks.table import UNTIL, Answer, Entrant, Goal, Options, Outcome, Workload, best_peer, best_ratio
 
 
 def race(workload: Workload, options: Options) -> Outcome:
@@ -49,7 +49,6 @@ def _least_squares(problem: Problem) -> list[Entrant]:
     import scipy.linalg
     from sklearn.linear_model import LinearRegression
 
-    from benchmarks.table import Answer
     from jaxml import families, glm
 
     X, y = jnp.asarray(problem.X), jnp.asarray(problem.y)
