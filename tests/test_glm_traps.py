@@ -317,3 +317,19 @@ def test_a_subsample_that_tells_too_little_leads_nowhere_else(trap):
     assert all(fit.status == Status.CONVERGED for fit in fits)
     np.testing.assert_allclose(*(fit.params.weight for fit in fits), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(*(fit.params.bias for fit in fits), rtol=1e-4, atol=1e-5)
+
+
+def test_rare_levels_cost_a_large_fit_no_more_than_others():
+    """In a plain subsample each of these levels has two or three rows, with luck all alike: its coefficient would run away there."""
+    rng = np.random.default_rng(6)
+    n, levels, each = 60_000, 6, 30
+    X = rng.standard_normal((n, 6 + levels))
+    X[:, 6:] = 0
+    rare = rng.choice(n, (levels, each), replace=False)
+    for j in range(levels):
+        X[rare[j], 6 + j] = 1
+    eta = X[:, :6] @ np.full(6, 0.3) + 3 * X[:, 6:].sum(axis=1) - 1
+    y = (rng.random(n) < 1 / (1 + np.exp(-eta))).astype(float)
+    fit, plain = (glm.fit(families.Bernoulli(), X, y, solver=optimize.Newton(reuse=reuse)) for reuse in (True, False))
+    assert fit.status == Status.CONVERGED and fit.evaluations <= 15
+    np.testing.assert_allclose(fit.params.weight, plain.params.weight, rtol=1e-7, atol=1e-8)

@@ -26,12 +26,12 @@ from jaxml.glm.objective import (
     flat_directions,
     penalty_table,
     recentred,
-    subsample,
     total_weight,
 )
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point
+from jaxml.glm.subsample import subsample, subsample_tells
 from jaxml.glm.survey import Survey
 from jaxml.links import Link
 from jaxml.optimize import LBFGS, Newton, Result, Trace, driver
@@ -226,7 +226,7 @@ def _solve(
         quadratic = objective.link is links.identity and objective.family.space == "real"
         reuse = solver.reuse if solver.reuse is not None else False
         sampled = objective
-        if reuse and objective.block and not quadratic:
+        if reuse and objective.block and subsample_tells(objective.family, objective.rows) and not quadratic:
             sampled = replace(objective, sample=subsample(objective, unit, spread))
         return _without_edge(
             objective, *driver.minimize(sampled, start, replace(solver, reuse=reuse), tol=tol, trace=trace)

@@ -17,9 +17,11 @@ from jaxml.checks import check_family, check_options, check_values, read_rows
 from jaxml.families.base import Family
 from jaxml.glm.engine import compiled_fit
 from jaxml.glm.location import location
+from jaxml.glm.objective import curvature_price
 from jaxml.glm.refine import LEAST_PIVOT, is_least_squares, may_be, refined_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
+from jaxml.glm.subsample import subsample_tells
 from jaxml.glm.survey import survey
 from jaxml.optimize import Newton
 from jaxml.optimize.driver import UNDECIDED
@@ -28,8 +30,8 @@ from jaxml.predictors import Linear
 from jaxml.rows import Rows, block_rows
 from jaxml.status import Status, report
 
-_LARGE = 1 << 21  # n d^2 from which a subsample start and reused curvature pay
-_TELLING = 20  # rows for each coefficient, of which the subsample has a twelfth or less
+_LARGE = 1 << 21  # n d^2 from which reused curvature pays
+_DEAR = 10.0  # evaluations that curvature must be worth for it to be reused without a subsample
 
 
 def fit(
@@ -218,7 +220,5 @@ def _sized(solver: Any, rows: Rows, family: Family) -> Any:
         return solver
     k, d = family.natural_size or 1, rows.X.shape[1]
     large = rows.n * (d * k) ** 2 >= _LARGE
-    told = (
-        rows.n * max(1, k - 1) >= _TELLING * d * k
-    )  # a subsample of a few rows for each coefficient says little of the others
-    return replace(solver, reuse=bool(large and told and block_rows(rows.X)))
+    sampled = block_rows(rows.X) and subsample_tells(family, rows)
+    return replace(solver, reuse=bool(large and (sampled or curvature_price(rows.n, rows.n, d * k) > _DEAR)))

@@ -157,7 +157,8 @@ class _Trial(NamedTuple):
     slow: Array  # the decrement shrinks at a linear rate at best
     rate: Array
     endless: Array  # so may the steps
-    doubtful: Array  # converged for all that is known, but perhaps only in value
+    dragging: Array  # Newton steps that hardly help
+    doubtful: Array  # what it looks like only fresh curvature at the next point can tell: converged, if in value alone; or dragging
     converged: Array
     refresh: Array  # the step was rejected, and is tried again with fresh curvature before it is halved
     blocked: Array
@@ -240,6 +241,7 @@ class _Descent(NamedTuple):
         finite = jnp.isfinite(point.value) & jnp.all(jnp.isfinite(point.gradient))
         accept = finite & (s.first | _sufficient(s, point, eps)) if rule.line_search else finite
 
+        steps = s.steps + (accept & ~s.first)
         curvature = None
         if rule.curvature:
             root = (lambda hessian: self.objective.root(self.unravel(x), hessian)) if self.precise else None
@@ -250,16 +252,22 @@ class _Descent(NamedTuple):
         held = self.held(x, ev.hessian) if rule.curvature else jnp.zeros((), x.dtype)
         lost = self.lost(decrement, point.value, held)
         # Where halving does not help soon, the curvature of a sample is not to be trusted.
-        misled = (s.stage > 0) & (s.stage < self.objective.stages - 1) & (s.halvings >= _MISLED)
+        misled = (s.stage > 0) & (s.stage < self.last) & (s.halvings >= _MISLED)
         refresh = ~accept & ~s.first & (~s.current | misled) & rule.reuse
         slow = ~s.first & (decrement > 0.3 * s.decrement)
         reached = (decrement <= self.tol) | (rule.line_search & no_gain & lost)
         endless, doubtful = slow, jnp.asarray(False)
+        dragging = ~reached & (decrement > s.decrement / 2) & ~s.first & (steps >= 3) & (s.stage == self.last)
         if rule.reuse:
             # Old curvature makes any convergence linear. Only steps that do not become shorter may go on for ever, which is judged
             # with curvature of this point.
             endless = slow & (jnp.linalg.norm(direction) > 0.7 * jnp.linalg.norm(s.direction))
-            doubtful = reached & endless & (s.steps >= _SUSPECT) & ~s.fresh & hasattr(self.objective, "unbounded")
+            doubtful = reached & endless & (s.steps >= _SUSPECT) & ~s.fresh
+            # The decrement before it is one to compare with only if it came from the curvature of its point as well.
+            dragging &= s.fresh & (steps >= _SUSPECT)
+            doubtful |= dragging & ~s.current
+            dragging &= s.current
+            doubtful &= hasattr(self.objective, "unbounded")
         shrunk = jnp.clip(decrement / s.decrement, 1e-3, 0.99)
         rate = jnp.where(s.first, 0, jnp.where(s.fresh | (s.rate == 0), shrunk, jnp.sqrt(shrunk * s.rate)))
         return _Trial(
@@ -275,13 +283,19 @@ class _Descent(NamedTuple):
             slow=slow,
             rate=rate,
             endless=endless,
+            dragging=dragging,
             doubtful=doubtful,
             converged=reached & ~doubtful,
             refresh=refresh,
             blocked=~accept & (s.blocked | ~finite),
             halvings=jnp.where(accept | refresh, 0, s.halvings + 1),
-            steps=s.steps + (accept & ~s.first),
+            steps=steps,
         )
+
+    @property
+    def last(self) -> int:
+        """The stage in which curvature is that of all rows."""
+        return self.objective.stages - 1
 
     @property
     def plain(self) -> bool:
@@ -344,7 +358,7 @@ class _Descent(NamedTuple):
         if costs is None:
             return t.slow, jnp.asarray(False)
         price, rate = (jnp.asarray(a, t.decrement.dtype) for a in (costs.price, costs.rate))
-        deeper = (s.stage > 0) & (s.seen + s.fresh >= 2) & (s.stage < self.objective.stages - 1)
+        deeper = (s.stage > 0) & (s.seen + s.fresh >= 2) & (s.stage < self.last)
         stage = s.stage + (advance | deeper)
         goal = jnp.where(stage == 0, costs.near, self.tol)
         left = jnp.log(jnp.maximum(jnp.where(advance, costs.jump, t.decrement) / goal, 1))
@@ -355,12 +369,11 @@ class _Descent(NamedTuple):
     def _separated(self, s: _State, t: _Trial) -> Any:
         if not hasattr(self.objective, "unbounded"):
             return jnp.asarray(False)
-        suspect = ~t.converged & (t.decrement > s.decrement / 2) & ~s.first & (t.steps >= 3)
-        if self.rule.reuse:
-            suspect &= s.fresh & (t.steps >= _SUSPECT)
+        suspect = t.dragging
         if self.rule.curvature:
-            suspect |= t.converged & s.fresh & self.objective.faint(t.hessian)
-        suspect &= t.accept & self.objective.open & ((s.stage > 0) | (self.objective.stages == 1))
+            faint = t.converged & s.fresh & self.objective.faint(t.hessian)
+            suspect |= faint & ((s.stage > 0) | (self.objective.stages == 1))
+        suspect &= t.accept & self.objective.open
         if self.plain:
             return suspect
         check = lambda x, direction: self.objective.unbounded(self.unravel(x), self.unravel(direction))
@@ -384,13 +397,13 @@ class _Descent(NamedTuple):
         choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)
         # A start where the objective is not finite is an end as well, and its value and gradient are what there is to report.
         point = jax.tree.map(lambda a, b: jnp.where(keep | s.first, a, b), t.point, s.point)
+        memory = choose(t.memory, s.memory)
         fresh, deeper = jnp.asarray(True), jnp.asarray(False)
         if rule.reuse:
             wanted, deeper = self.wants_curvature(s, t, advance)
             deeper |= t.refresh & s.current
-            fresh = jnp.where(advance, ~keep | wanted, t.refresh | (t.accept & (wanted | t.doubtful))) | ~rule.reusable(
-                t.memory
-            )
+            fresh = jnp.where(advance, ~keep | wanted, t.refresh | (t.accept & (wanted | t.doubtful)))
+            fresh |= ~rule.reusable(memory)
         stage = s.stage + (advance | deeper)
         return _State(
             point=point,
@@ -398,11 +411,11 @@ class _Descent(NamedTuple):
             size=jnp.where(t.accept | restart, 1, s.size * (_cut(s, t) if rule.curvature else 0.5)).astype(
                 point.x.dtype
             ),
-            memory=choose(t.memory, s.memory),
+            memory=memory,
             decrement=jnp.where(t.accept, t.decrement, s.decrement),
             held=jnp.where(t.accept, t.held, s.held),
             fresh=fresh,
-            current=jnp.where(t.accept, s.fresh, s.current),
+            current=jnp.where(t.accept, s.fresh, s.current) & (stage == s.stage),
             first=restart,
             rate=jnp.where(t.accept & ~restart, t.rate, jnp.where(restart, 0, s.rate)),
             seen=jnp.where(stage != s.stage, 0, s.seen + s.fresh),
