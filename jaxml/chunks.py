@@ -11,6 +11,8 @@ from jax import Array, lax
 _LANES = 50  # on a CPU: what stays in the cache, and one slow lane holds 49 others, not all
 _NUMBERS = 1 << 19  # that all lanes of a chunk work on; a lane with half as many of its own keeps the cores busy alone
 
+_SMALL = 1 << 12  # numbers
+
 
 def in_chunks(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, which under vmap on a CPU goes through its lanes fifty at a time, or fewer where they are large.
@@ -26,43 +28,65 @@ def in_chunks(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @chunked.def_vmap
     def _(size: int, batched: Any, *args: Any) -> tuple[Any, Any]:
-        leaves, structure = jax.tree.flatten(args)
-        flags = jax.tree.leaves(batched)
-
-        def lane(mapped: list[Any]) -> Any:
-            values = iter(mapped)
-            return function(
-                *jax.tree.unflatten(structure, [next(values) if b else a for a, b in zip(leaves, flags, strict=True)])
-            )
-
-        mapped = [a for a, b in zip(leaves, flags, strict=True) if b]
-        each = max((np.size(a) // (size if b else 1) for a, b in zip(leaves, flags, strict=True)), default=1)
-        lanes = max(1, min(_LANES, _NUMBERS // max(1, each)))
-        if jax.default_backend() != "cpu":
-            out = jax.vmap(lane)(mapped)
-        elif lanes == 1:
-            out = lax.map(lane, mapped)
-        elif size <= lanes:
-            out = jax.vmap(lane)(mapped)
-        else:
-            count = -(-size // lanes)
-            index = jnp.minimum(jnp.arange(count * lanes), size - 1)
-            out = lax.map(lane, [a[index] for a in mapped], batch_size=lanes)
-            out = jax.tree.map(lambda a: a[:size], out)
+        # Of nested batches each level goes by itself.
+        out = in_chunks(lambda *args: _in_chunks(function, size, batched, args))(*args)
         return out, jax.tree.map(lambda _: True, out)
 
     return chunked
+
+
+def _in_chunks(function: Callable[..., Any], size: int, batched: Any, args: Any) -> Any:
+    leaves, structure = jax.tree.flatten(args)
+    flags = jax.tree.leaves(batched)
+
+    def lane(mapped: list[Any]) -> Any:
+        values = iter(mapped)
+        return function(
+            *jax.tree.unflatten(structure, [next(values) if b else a for a, b in zip(leaves, flags, strict=True)])
+        )
+
+    mapped = [a for a, b in zip(leaves, flags, strict=True) if b]
+    lanes = max(1, min(_LANES, _NUMBERS // _numbers_of_a_lane(leaves, flags)))
+    if jax.default_backend() != "cpu":
+        return jax.vmap(lane)(mapped)
+    if lanes == 1:
+        return lax.map(lane, mapped)
+    if size <= lanes:
+        return jax.vmap(lane)(mapped)
+    count = -(-size // lanes)
+    index = jnp.minimum(jnp.arange(count * lanes), size - 1)
+    out = lax.map(lane, [a[index] for a in mapped], batch_size=lanes)
+    return jax.tree.map(lambda a: a[:size], out)
+
+
+def _numbers_of_a_lane(leaves: list[Any], flags: list[Any]) -> int:
+    """How many numbers a lane has of its own: all of the largest array where it has a number for each of its rows."""
+    shapes = [np.shape(a)[1:] if b else np.shape(a) for a, b in zip(leaves, flags, strict=True)]
+    largest = max(shapes, key=lambda shape: int(np.prod(shape)), default=())
+    own = [shape for shape, b in zip(shapes, flags, strict=True) if b]
+    own += [largest] if any(shape[:1] == largest[:1] for shape in own) else []
+    return max(1, *(int(np.prod(shape)) for shape in own)) if own else 1
 
 
 def where_needed(needed: Array, compute: Callable[..., Any], otherwise: Any, *operands: Any) -> Any:
     """``compute(*operands)`` where `needed`, else `otherwise`: a loop of no or one trip.
 
     Under vmap it runs only where some lane asks for it, as ``lax.cond`` would not. XLA moves out of a loop what does not change in it,
-    and so would compute it always: the barrier ties the operands to the trip. What is to be spared must depend on them.
+    and so would compute it always: a barrier ties the operands, and what `compute` closes over of their size, to the trip. Large
+    arrays, as the data, stay free, since XLA would copy them.
     """
+    pure, around = jax.closure_convert(compute, *operands)
+    # A vector has one layout: XLA gives the loop no other one of the data, for which it would copy them before every loop.
+    flat = [jnp.ravel(a) for a in around]
+    small = [a.size <= _SMALL for a in around]
 
     def trip(carry: tuple[Array, Any]) -> tuple[Array, Any]:
-        tied = lax.optimization_barrier((carry[0], operands))[1]
-        return jnp.zeros_like(carry[0]), compute(*tied)
+        some = [a for a, tie in zip(flat, small, strict=True) if tie]
+        still, tied, rest = lax.optimization_barrier((carry[0], operands, some))
+        rest = iter(rest)
+        inside = [next(rest) if tie else a for a, tie in zip(flat, small, strict=True)]
+        return jnp.zeros_like(still), pure(
+            *tied, *(jnp.reshape(a, b.shape) for a, b in zip(inside, around, strict=True))
+        )
 
     return lax.while_loop(lambda carry: carry[0], trip, (needed, otherwise))[1]

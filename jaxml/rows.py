@@ -55,8 +55,10 @@ class Rows(NamedTuple):
         if self.weights is None:
             # (the first True among n constants XLA would search while it compiles, at a second for each 100,000)
             return jax.tree.map(lambda a: a[0], plain)
-        pick = first_row if block is None else lambda on, a: a[jnp.argmax(on)]
-        return jax.tree.map(lambda a: pick(self.on, a), plain)
+        if block is None:
+            return jax.tree.map(lambda a: first_row(self.on, a), plain)
+        index = jnp.argmax(lax.optimization_barrier(self.on))  # (the barrier, for the same reason)
+        return jax.tree.map(lambda a: a[index], plain)
 
     def block(self, start: Any, size: int) -> "Rows":
         """`size` rows from `start` on."""
@@ -113,8 +115,15 @@ def column(v: Array, a: Array) -> Array:
 
 
 def block_rows(X: Any) -> int | None:
-    """Rows in a block: cache-sized on one CPU device; None (the whole array) on accelerators, for sharded and for traced X."""
-    if isinstance(X, jax.core.Tracer) or len(X.sharding.device_set) > 1 or next(iter(X.devices())).platform != "cpu":
+    """Rows in a block: cache-sized on one CPU device, all where they are few; None (the whole array) on accelerators, for sharded X.
+
+    Inside a transformation X has no device yet: it is taken to be that of the only one, where there is only one.
+    """
+    if isinstance(X, jax.core.Tracer):
+        alone = jax.default_backend() == "cpu" and jax.device_count() == 1
+    else:
+        alone = len(X.sharding.device_set) == 1 and next(iter(X.devices())).platform == "cpu"
+    if not alone:
         return None
     size = max(256, min(16384, _BLOCK_BYTES // max(1, X.shape[1] * X.dtype.itemsize)))
-    return int(size) if X.shape[0] > 2 * size else None
+    return int(size if X.shape[0] > 2 * size else X.shape[0])

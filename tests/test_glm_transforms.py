@@ -120,6 +120,22 @@ def test_vmap_over_y_weights_and_l2_equals_a_loop():
         assert int(batch.steps[i]) == int(one.steps)
 
 
+@pytest.mark.slow
+def test_folds_and_penalties_side_by_side_equal_single_fits():
+    """Large enough for a subsample and reused curvature: lanes of one fold share the data, and none is led by what another needs."""
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((12_000, 15)).astype(default_dtype())
+    y = (rng.random(12_000) < 1 / (1 + np.exp(-X @ np.full(15, 0.4)))).astype(X.dtype)
+    folds, l2 = (np.arange(12_000) % 3 != np.arange(3)[:, None]).astype(X.dtype), np.array([0.0, 1e-3, 1.0], X.dtype)
+    one = lambda w, l2: glm.fit(families.Bernoulli(), X, y, weights=w, l2=l2)
+    grid = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(folds, l2)
+    assert np.all(np.asarray(grid.status) == Status.CONVERGED)
+    for i, j in np.ndindex(3, 3):
+        single = glm.fit(families.Bernoulli(), X[folds[i] > 0], y[folds[i] > 0], l2=l2[j])
+        assert_agree(grid.params.weight[i, j], single.params.weight, "fit", 0.02)
+        assert_agree(grid.log_likelihood[i, j], single.log_likelihood, "fit", 0.02)
+
+
 # -- derivatives of the coefficients ---------------------------------------------------------------------------------
 ALIKE = [pytest.param(name, marks=pytest.mark.slow) for name in ("normal-identity", "poisson-log", "gamma-log")]
 SMOOTH = ["bernoulli-logit", "categorical", *ALIKE]

@@ -454,7 +454,8 @@ def parabola(x):
     return (x - 1) ** 2
 
 
-def test_what_no_lane_needs_is_not_computed():
+@pytest.mark.parametrize("given", ["as an operand", "by closure"])
+def test_what_no_lane_needs_is_not_computed(given):
     """XLA moves out of a loop what does not change in it, and would compute it in every trip of the loop around."""
     calls = []
 
@@ -467,6 +468,8 @@ def test_what_no_lane_needs_is_not_computed():
             call = lambda x: jax.pure_callback(
                 costly, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="sequential"
             )
+            if given == "by closure":
+                return where_needed(needed & (i == 2), lambda: call(x), x) + 1
             return where_needed(needed & (i == 2), call, x, x) + 1
 
         return jax.lax.fori_loop(0, 5, step, x)

@@ -37,7 +37,7 @@ from jaxml.glm.objective import (
     total_weight,
     value_and_slope,
 )
-from jaxml.glm.rank import Rank, design_rank, surely_full_rank
+from jaxml.glm.rank import Rank, design_rank
 from jaxml.glm.result import Fit
 from jaxml.linalg import matmul
 from jaxml.optimize.newton import cholesky_root
@@ -166,9 +166,9 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
     w = rows.mass
     x = jnp.where(rows.on[:, None], rows.X, 0)
     free = ~jnp.any(fit.l2.bias > 0) if intercept else jnp.asarray(False)
-    share = jnp.where(rows.on, w, 0) / jnp.sum(w)
-    center = matmul(share, x)
-    center += matmul(share, x - center)  # a mean far larger than the spread is rounded by as much
+    share = (jnp.where(rows.on, w, 0) / jnp.sum(w))[:, None]
+    center = jnp.sum(share * x, axis=0)
+    center += jnp.sum(share * (x - center), axis=0)  # a mean far larger than the spread is rounded by as much
     center = jnp.where(free, center, 0)
     objective, rank = fitted_objective(fit, rows, center, block)
     flat = objective.flat
@@ -191,7 +191,10 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
         V = _sandwich(fit, rows, center, root, codes, kind)
     back = to_user(fit.params, center)
     V = matmul(matmul(back, V), back.T)
-    null = jnp.zeros_like(V) if rank.null is None else user_null(fit.params, rank.null, rows, center)
+    null = jnp.zeros_like(V)
+    if rank.null is not None:
+        user = lambda params, null, center: user_null(params, null, rows, center)
+        null = where_needed(rank.rank < len(fit.l2.weight) + intercept, user, null, fit.params, rank.null, center)
     done = Inference(
         params=fit.params,
         covariance=V,
@@ -216,7 +219,7 @@ def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information
 def fitted_objective(fit: Fit, rows: Rows, center: Array, block: int | None) -> tuple[GLMObjective, Rank]:
     """The objective of a fit, without Jeffreys' penalty, and the rank of its design."""
     intercept = fit.params.bias is not None
-    full = surely_full_rank(rows, center, intercept)
+    full = fit.rank == len(fit.l2.weight) + intercept
     rank = design_rank(rows, center, penalty_table(fit.family, fit.l2), intercept, full)
     flat = flat_directions(rank.null, fit.l2, fit.family)
     total = total_weight(fit.family, rows)

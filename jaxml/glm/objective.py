@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
+from jaxml.chunks import where_needed
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
 from jaxml.glm.subsample import without_noise
@@ -206,36 +207,33 @@ class GLMObjective:
     def _sums_of_stage(self, params: Linear, curvature: bool | Array, stage: Any) -> Any:
         """Value and gradient of the subsample in stage 0, of all rows after it; Grams of a few rows, of the subsample, of all rows."""
         sample = self.sample
+        dtype, block = self.rows.X.dtype, self.curvature_block or sample.rows.n
+        p, k = self.coefficients, self.family.natural_size or 1
         scaled = lambda tree, factor: jax.tree.map(lambda a: factor * a, tree)
-        value, gradient = lax.cond(
-            stage == 0,
-            lambda: scaled(self._sum_blocks(sample.rows, params, False)[:2], sample.share),
-            lambda: self._sum_blocks(self.rows, params, False)[:2],
-        )
-        size, p = self.curvature_block or sample.rows.n, self.coefficients
-        zero = (jnp.zeros((p, p), self.rows.X.dtype),) * (1 if is_canonical(self.family, self.link) else 2)
+        nothing = jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, params)
+        some = lambda params: scaled(self._sum_blocks(sample.rows, params, False)[:2], sample.share)
+        every = lambda params: self._sum_blocks(self.rows, params, False)[:2]
+        sums = where_needed(stage > 0, every, where_needed(stage == 0, some, nothing, params), params)
+        zero = (jnp.zeros((p, p), dtype),) * (1 if is_canonical(self.family, self.link) else 2)
 
-        def grams(rows: Rows, most: Any) -> tuple[Array, ...]:
+        def grams(rows: Rows, params: Linear, most: Any = None) -> tuple[Array, ...]:
             add = lambda t, rows, mask, spare: jax.tree.map(jnp.add, t, _block_grams(self, rows, mask, spare, params))
-            return self._over_blocks(add, zero, rows, size, most)
+            return self._over_blocks(add, zero, rows, block, most)
 
         def penalised(grams: tuple[Array, ...]) -> tuple[Array, ...]:
             return tuple(self._with_penalty(gram, by_column=True) for gram in grams)
 
-        def sampled() -> tuple[Array, ...]:
-            most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // size))
-            used = jnp.minimum(most * size, sample.rows.n)
+        def sampled(params: Linear) -> tuple[tuple[Array, ...], Array]:
+            most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // block))
+            used = jnp.minimum(most * block, sample.rows.n)
             share = sample.share * (sample.rows.n / used)
-            k = self.family.natural_size or 1
-            return penalised(tuple(without_noise(share * gram, used, k) for gram in grams(sample.rows, most)))
-
-        def fresh() -> tuple[Array, ...]:
+            found = penalised(tuple(without_noise(share * gram, used, k) for gram in grams(sample.rows, params, most)))
             # What the sample does not see, as a rare level of a factor, only all rows can tell.
-            found = lax.cond(stage == 2, lambda: zero, sampled)
-            enough = cholesky_root(found[-1], float(jnp.finfo(zero[0].dtype).eps) ** -0.5)[1]
-            return lax.cond(enough, lambda: found, lambda: penalised(grams(self.rows, None)))
+            return found, cholesky_root(found[-1], float(jnp.finfo(dtype).eps) ** -0.5)[1]
 
-        return value, gradient, lax.cond(curvature, fresh, lambda: zero)
+        found, enough = where_needed(curvature & (stage < 2), sampled, (zero, jnp.asarray(False)), params)
+        whole = lambda params: penalised(grams(self.rows, params))
+        return *sums, where_needed(curvature & ~enough, whole, found, params)
 
     def _over_blocks(self, add: Any, start: Any, rows: Rows, size: int | None, most: Any = None) -> Any:
         """Fold ``add(carry, rows, mask, spare)`` over the blocks of rows, or over the first `most` of them."""

@@ -61,7 +61,7 @@ class Root(NamedTuple):
         size = jnp.where(size > 0, size, 1)
         norm, largest = jnp.linalg.norm(half / size), jnp.max(jnp.abs(self.factor), initial=0)
         room = jnp.asarray(jnp.finfo(half.dtype).max, half.dtype) ** (1 / 3) / jnp.where(largest > 0, largest, 1)
-        return -self.factor @ (half / size * jnp.minimum(size, room / norm)), size * norm
+        return -(self.factor @ (half / size * jnp.minimum(size, room / norm))), size * norm
 
 
 @record(kw_only=True)
@@ -102,7 +102,7 @@ class Newton:
         if not self.reuse:
             return *inverse_root(curvature, point.gradient).step(point.gradient), None
         fresh = curvature.fresh
-        root = lax.cond(fresh, lambda: inverse_root(curvature, point.gradient), lambda: memory.root)
+        root = where_needed(fresh, lambda gradient: inverse_root(curvature, gradient), memory.root, point.gradient)
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
         pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
         scale = _scale(pairs, root)
@@ -115,7 +115,7 @@ class Newton:
 
 def inverse_root(curvature: Curvature, gradient: Array) -> Root:
     """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module)."""
-    _, hessian, scoring, substitutes, better = curvature
+    fresh, hessian, scoring, substitutes, better = curvature
     root, ok = cholesky_root(hessian)
     if scoring is not None:
         other, other_ok = cholesky_root(scoring)
@@ -135,7 +135,8 @@ def inverse_root(curvature: Curvature, gradient: Array) -> Root:
             root = jax.tree.map(lambda a, b: jnp.where(worked, a, b), precise, root)
         return root
 
-    return where_needed(~ok, substitute, Root(root, ok, jnp.zeros_like(gradient)), first, hessian)
+    # (of a batch, lanes without fresh curvature come along with nothing to factor)
+    return where_needed(~ok & fresh, substitute, Root(root, ok, jnp.zeros_like(gradient)), first, hessian)
 
 
 def _equilibrate(matrix: Array) -> tuple[Array, Array]:

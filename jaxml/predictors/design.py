@@ -35,10 +35,10 @@ class Design(NamedTuple):
         x = self.x
         if w.ndim == 1:
             xw = x * w[:, None]
-            core = matmul(xw.T, x)
+            core = matmul(x.T, xw)
             if not self.intercept:
                 return core
-            side = jnp.sum(xw, axis=0)
+            side = matmul(w, x)
             return jnp.block([[core, side[:, None]], [side[None, :], jnp.sum(w)[None, None]]])
         d, k = x.shape[1], w.shape[-1]
         one = lambda row: matmul(x.T, (x[:, :, None] * row[:, None, :]).reshape(len(x), d * k))

@@ -49,22 +49,21 @@ def grid(workload: Workload, options: Options) -> Outcome:
 
 def _mapped(problem: Problem, fold: np.ndarray, penalties: np.ndarray) -> Any:
     """One jitted call: a fold is a vector of weights 0 and 1."""
-    X, y, group = jnp.asarray(problem.X), jnp.asarray(problem.y), jnp.asarray(fold)
-    which, l2 = (a.ravel() for a in jnp.meshgrid(jnp.arange(FOLDS), jnp.asarray(penalties), indexing="ij"))
+    X, y, l2 = jnp.asarray(problem.X), jnp.asarray(problem.y), jnp.asarray(penalties)
+    weights = jnp.asarray(fold != np.arange(FOLDS)[:, None], X.dtype)
 
     @jax.jit
-    def run(tolerance: Any, X: Any, y: Any) -> tuple[Any, Any]:
-        def one(pair: Any) -> tuple[Any, Any]:
-            weights = (group != pair[0]).astype(X.dtype)
+    def run(tolerance: Any, X: Any, y: Any, weights: Any) -> tuple[Any, Any]:
+        def one(weights: Any, l2: Any) -> tuple[Any, Any]:
             solver = optimize.Newton(tol=tolerance)
-            fit = glm.fit(families.Bernoulli(), X, y, weights=weights, l2=pair[1], solver=solver, check=False)
+            fit = glm.fit(families.Bernoulli(), X, y, weights=weights, l2=l2, solver=solver, check=False)
             return jnp.append(fit.params.bias, fit.params.weight), fit.evaluations
 
-        return jax.lax.map(one, (which, l2))  # one after the other: side by side is slower at many rows
+        return jax.vmap(jax.vmap(one, (None, 0)), (0, None))(weights, l2)
 
     def fit(tolerance: float, most: int) -> Answer:
-        theta, passes = run(tolerance, X, y)
-        return Answer(np.asarray(theta).reshape(FOLDS, len(penalties), -1), int(passes.max()))
+        theta, passes = jax.block_until_ready(run(tolerance, X, y, weights))
+        return Answer(np.asarray(theta), int(passes.max()))
 
     return fit
 
