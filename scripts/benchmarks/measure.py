@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 from benchmarks.table import Answer, Entrant, Entry
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
-PATIENCE = 5.0  # times the best peer so far
-MORE = 10.0  # seconds beyond the best peer: patience ends there where five times would be later
-FIRST_PATIENCE = 15.0  # times jaxml, for the first of the peers
+PATIENCE = 4.0  # times the best peer so far
+MORE = 6.0  # seconds beyond the best peer: patience ends there where four times would be later
+FIRST_PATIENCE = (
+    4.0,
+    1.2,
+)  # times jaxml, for the first of the peers: the sum of these, the latter as often as the goal says
 LEAST_PATIENCE = 2.0  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
-SLOW, LONG = 3.0, 8.0  # times the best peer, and seconds, from which on two repetitions are enough
-ROUNDS, LEAST_ROUNDS = 20.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
+SLOW, LONG = 2.0, 5.0  # times the best peer, and seconds, from which on two repetitions are enough
+ROUNDS, LEAST_ROUNDS = 15.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
 _FIRST, _GROWTH = 2, 4
 
@@ -35,11 +38,16 @@ class Trial(NamedTuple):
     seconds: float
 
 
-def contest(entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: int) -> list[Entry]:
-    """Calibrate all, then time in turns those that reach ``until``, ours first."""
+def contest(
+    entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: int, goal: float | None = None
+) -> list[Entry]:
+    """Calibrate all, then time in turns those that reach ``until``, ours first, which is to be ``goal`` times as fast."""
     found, best, own = [], math.inf, math.inf
+    first = FIRST_PATIENCE[0] + FIRST_PATIENCE[1] * (goal or 0)
     for entrant in entrants:
-        trial = calibrate(entrant, gap, until, _patience(best, own) / entrant.scale, SLOW * best / entrant.scale)
+        trial = calibrate(
+            entrant, gap, until, _patience(best, first * own) / entrant.scale, SLOW * best / entrant.scale
+        )
         found.append(trial)
         if trial.reached <= until:
             seconds = trial.seconds * entrant.scale
@@ -51,9 +59,9 @@ def contest(entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: in
     return [_entry(e, t, s, until) for e, t, s in zip(entrants, found, times, strict=True)]
 
 
-def _patience(best: float, own: float) -> float:
+def _patience(best: float, first: float) -> float:
     if best == math.inf:
-        return max(LEAST_PATIENCE, FIRST_PATIENCE * own)
+        return max(LEAST_PATIENCE, first)
     return max(LEAST_PATIENCE, min(PATIENCE * best, best + MORE))
 
 

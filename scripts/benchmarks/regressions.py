@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks import contestants, problems, real
+from benchmarks import contestants, limit, problems, real
 from benchmarks.measure import contest
 from benchmarks.problems import Problem, stationarity
 from benchmarks.table import UNTIL, Answer, Entrant, Goal, Options, Outcome, Workload, best_peer, best_ratio
@@ -26,8 +26,13 @@ def real_data(workload: Workload, options: Options) -> Outcome:
 def compete(workload: Workload, problem: Problem, options: Options) -> Outcome:
     """All who can fit the problem, and the best peer's time beside jaxml's."""
     field, remarks = contestants.entrants(problem)
-    entries = contest(field, lambda theta: stationarity(problem, theta), UNTIL, options.repetitions)
-    return Outcome(entries, best_ratio(workload.title, entries, workload.goal), [*remarks, *best_peer(entries)])
+    entries = contest(field, lambda theta: stationarity(problem, theta), UNTIL, options.repetitions, workload.goal)
+    found = Outcome(entries, best_ratio(workload.title, entries, workload.goal), [*remarks, *best_peer(entries)])
+    if "passes" not in workload.more or entries[0].tolerance is None:
+        return found
+    ours = field[0]._replace(tolerances=(entries[0].tolerance,))
+    read = limit.passes(workload.title, problem, [ours], workload.more["passes"], options)
+    return found._replace(goals=[*found.goals, *read.goals], remarks=[*found.remarks, *read.remarks])
 
 
 def linear(workload: Workload, options: Options) -> Outcome:

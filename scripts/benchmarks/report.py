@@ -87,7 +87,8 @@ def goal_table(goals: Any) -> Table:
 
 def summary_goals(results: Results) -> list[Goal]:
     """What all logistic rows together should show."""
-    figures = [goal.figure for name, o in results.items() if name.startswith("logistic-") for goal in o.goals]
+    goals = (goal for name, o in results.items() if name.startswith("logistic-") for goal in o.goals)
+    figures = [goal.figure for goal in goals if goal.above]
     figures = [f for f in figures if np.isfinite(f)]
     if len(figures) < 2:
         return []
