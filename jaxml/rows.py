@@ -93,7 +93,9 @@ def row_by_row(function: Callable[..., Array], block: int | None, shared: Any, r
         still[0], jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, first, _PIECE), still[1])
     )
     values = jnp.zeros(n, jax.eval_shape(piece, 0).dtype)
-    put = lambda values, first, _: lax.dynamic_update_slice_in_dim(values, piece(first), first, 0)
+    # (the barrier, because XLA would compute on one core what it fuses with the update)
+    update = lambda values, first, piece: lax.dynamic_update_slice_in_dim(values, piece, first, 0)
+    put = lambda values, first, _: update(values, first, lax.optimization_barrier(piece(first)))
     return with_derivative_of(function, fold_blocks(put, values, n, _PIECE), shared, rows)
 
 
