@@ -144,7 +144,7 @@ def test_newton_of_one_number_by_hand():
     run = optimize.newton(lambda t: t - 2 * jnp.log(t), 1.1, max_steps=3)
     assert_allclose(run.params, t, rtol=RTOL)
     assert run.status == Status.STEP_LIMIT
-    assert (run.steps, run.evaluations) == (3, 4)
+    assert (run.steps, run.evaluations, run.curvatures) == (3, 4, 4)
 
 
 @pytest.mark.parametrize("rate", [0.3, optax.exponential_decay(0.5, 2, 0.5)])

@@ -123,6 +123,7 @@ def _compiled_fit(
         rank=rank.rank,
         steps=result.steps,
         evaluations=result.evaluations,
+        curvatures=result.curvatures,
         value=value,
         gradient_norm=gradient_norm,
         decrement=result.decrement / unit,

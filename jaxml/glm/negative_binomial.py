@@ -342,6 +342,7 @@ def _estimate(poisson: Any, rows: Rows, *, link: Link, full: bool) -> NegativeBi
         status=status,
         steps=poisson.steps + result.steps,
         evaluations=poisson.evaluations + result.evaluations,
+        curvatures=poisson.curvatures + result.curvatures,
         value=_mean_objective(family, link, rows, params, poisson.l2),
         gradient_norm=jnp.where(fixed, poisson.gradient_norm, jnp.max(jnp.abs(point.gradient)) / jnp.sum(rows.mass)),
         decrement=jnp.where(fixed, poisson.decrement, result.decrement),

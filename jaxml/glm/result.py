@@ -15,14 +15,16 @@ class Fit:
     """A fitted generalised linear model; every field that is not static is an array, so vmap gives a batch of fits.
 
     Shapes are those of one fit. Arrays are scalars of the dtype of the computation where nothing else is said; status,
-    rank, steps and evaluations are int32.
+    rank, steps, evaluations and curvatures are int32.
 
     Attributes:
         params: Linear(weight, bias): weight (d,) or (d, k), bias () or (k,), None without an intercept.
         status: a code of :class:`jaxml.Status`; ``jaxml.report(fit)`` says it in words.
         rank: rank of X with the intercept; below the number of columns the answer is the one of minimum norm.
         steps: accepted steps of the solver.
-        evaluations: evaluations of the objective.
+        evaluations: evaluations of the objective; of a large fit the first few are of a subsample.
+        curvatures: at how many of them the Hessian was computed. Newton's method with reuse weighs its cost, in evaluations, against
+            the steps it saves: see :attr:`jaxml.glm.objective.GLMObjective.costs`. ``solver=`` has another method.
         value: the objective (per unit of weight, without log b) at the end.
         gradient_norm: max_j |g_j| / (sum w rms(x_j)) at the last evaluated point.
         decrement: Newton decrement there: distance to the optimum in standard errors at dispersion 1 (first-order solvers with
@@ -54,6 +56,7 @@ class Fit:
     rank: Array
     steps: Array
     evaluations: Array
+    curvatures: Array
     value: Array
     gradient_norm: Array
     decrement: Array

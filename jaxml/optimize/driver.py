@@ -46,6 +46,7 @@ class Result(NamedTuple):
             solvers the Euclidean norm of the gradient.
         steps: accepted steps.
         evaluations: calls of the objective, rejected trial points included.
+        curvatures: at how many of them the Hessian was computed, of some or of all rows.
         status: how the loop ended, a code of :class:`jaxml.Status`.
         trace: see :class:`Trace`; None unless asked for.
     """
@@ -56,6 +57,7 @@ class Result(NamedTuple):
     decrement: Array
     steps: Array
     evaluations: Array
+    curvatures: Array
     status: Array
     trace: Trace | None = None
 
@@ -137,6 +139,7 @@ class _State(NamedTuple):
     halvings: Array
     steps: Array
     evaluations: Array
+    curvatures: Array
     stage: Array
     status: Array
     trace: Trace | None
@@ -188,7 +191,15 @@ def minimize(objective: Objective, params: Any, rule: Any, *, tol: Any, trace: b
     x = jnp.where(polish, end.point.x + end.direction, end.point.x)
     largest = jnp.max(jnp.abs(end.point.gradient), initial=0)
     result = Result(
-        unravel(x), end.point.value, largest, end.decrement, end.steps, end.evaluations, end.status, end.trace
+        params=unravel(x),
+        value=end.point.value,
+        gradient_norm=largest,
+        decrement=end.decrement,
+        steps=end.steps,
+        evaluations=end.evaluations,
+        curvatures=end.curvatures,
+        status=end.status,
+        trace=end.trace,
     )
     return result, end.point
 
@@ -222,6 +233,7 @@ class _Descent(NamedTuple):
             halvings=zero,
             steps=zero,
             evaluations=zero,
+            curvatures=zero,
             stage=zero,
             status=zero + RUNNING,
             trace=Trace(nan, nan) if trace else None,
@@ -423,6 +435,7 @@ class _Descent(NamedTuple):
             halvings=t.halvings,
             steps=t.steps,
             evaluations=s.evaluations + 1,
+            curvatures=s.curvatures + (s.fresh if rule.curvature else 0),
             stage=stage,
             status=jnp.where(advance, RUNNING, status).astype(jnp.int32),
             trace=_record(s.trace, t.steps, point, t.accept),

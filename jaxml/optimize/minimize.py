@@ -282,9 +282,8 @@ def descend_in_batches(batch: Any, full: Any, params: Any, solver: Any, n: int, 
     status = jnp.where(norm <= tolerance(solver.tol, g.dtype), int(Status.CONVERGED), int(Status.STEP_LIMIT))
     status = jnp.where(finite, status, int(Status.NON_FINITE)).astype(jnp.int32)
     steps = jnp.asarray(solver.epochs * -(-n // min(solver.batch_size, n)), jnp.int32)
-    return Result(
-        params, value, jnp.max(jnp.abs(g)), norm, steps, steps, status, Trace(values, norms) if trace else None
-    )
+    none, history = jnp.zeros((), jnp.int32), Trace(values, norms) if trace else None
+    return Result(params, value, jnp.max(jnp.abs(g)), norm, steps, steps, none, status, history)
 
 
 _FIRST_ORDER = (

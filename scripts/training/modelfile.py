@@ -20,6 +20,7 @@ _NOT_SAVED = (
     "rank",
     "steps",
     "evaluations",
+    "curvatures",
     "value",
     "gradient_norm",
     "decrement",
