@@ -1,5 +1,6 @@
 """Matrix products at the full precision of their dtype, also where an accelerator's default is far below it, and roots of matrices."""
 
+import itertools
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 matmul = partial(jnp.matmul, precision="highest")
+_PARTS = 4
 
 
 class Roots(NamedTuple):
@@ -44,6 +46,19 @@ def roots(matrix: Array, share: Any) -> Roots:
         jnp.sum(jnp.log(jnp.diagonal(factor))),
         kept,
     )
+
+
+def lower_products(a: Array) -> list[Array]:
+    """a'a of a matrix (n, m) in four pieces, rows of it up to its diagonal: 5/8 of the work; sums of them may be taken."""
+    ends = [round(i * a.shape[1] / _PARTS) for i in range(_PARTS + 1)]
+    return [matmul(a[:, start:end].T, a[:, :end]) for start, end in itertools.pairwise(ends)]
+
+
+def from_lower_products(pieces: list[Array]) -> Array:
+    """The whole symmetric matrix (m, m)."""
+    m = pieces[-1].shape[1]
+    lower = jnp.concatenate([jnp.pad(piece, ((0, 0), (0, m - piece.shape[1]))) for piece in pieces])
+    return jnp.tril(lower) + jnp.tril(lower, -1).T
 
 
 def normal_draws(key: Array, mean: Array, covariance: Array, draws: int) -> Array:

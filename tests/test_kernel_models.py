@@ -211,6 +211,35 @@ def test_conjugate_gradients_solve_the_normal_equations(intercept):
     assert_allclose(kernels.predict(fit, rows), A @ theta, atol=1e-7 if X64 else 5e-3)
 
 
+@pytest.mark.skipif(not X64, reason="in float32 all but the flattest problems take the second way")
+def test_the_matrix_of_all_rows_preconditions_unless_its_rounding_reaches_the_penalty():
+    rows = RNG.normal(size=(2000, 3))
+    y = np.sin(rows[:, 0]) + 1
+    fit = lambda sigma, l2: kernels.nystrom_ridge(kernels.Gaussian(sigma), rows[:40], rows, y, l2=l2, tol=1e-8)
+    clear = fit(1.0, 1e-6)
+    assert clear.status == Status.CONVERGED and clear.steps <= 2
+    blurred = fit(10.0, 1e-6)  # R'K'W K R + l2 I is not positive definite here, such is its rounding
+    assert blurred.status == Status.CONVERGED and 2 < blurred.steps < 40
+    phi = np.asarray(kernels.nystrom(kernels.Gaussian(10.0), rows[:40])(rows))
+    A = np.r_[np.c_[phi, np.ones(2000)] / np.sqrt(2000), np.c_[1e-3 * np.eye(40), np.zeros(40)]]
+    theta = np.linalg.lstsq(A, np.r_[y / np.sqrt(2000), np.zeros(40)])[0]
+    assert_allclose(kernels.predict(blurred, rows), A[:2000] @ theta * np.sqrt(2000), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not X64, reason="compares derivatives of solutions in float64")
+def test_derivatives_of_nystrom_features_where_some_lanes_are_singular():
+    lanes = jnp.array([[[1.0], [1.0]], [[1.0], [2.0]]])  # the Cholesky factor of the first is NaN
+
+    def value(constant, centers):
+        features = kernels.nystrom(kernels.Polynomial(2, constant), centers)(jnp.asarray(X[:, :1]))
+        return jnp.sum(jnp.sin(features @ features.T))
+
+    slopes = jax.grad(lambda constant: jnp.sum(jax.vmap(value)(constant, lanes)))(jnp.ones(2))
+    for slope, centers in zip(slopes, lanes, strict=True):
+        assert_allclose(slope, (value(1 + 1e-5, centers) - value(1 - 1e-5, centers)) / 2e-5, rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not X64, reason="compares derivatives of solutions in float64")
 def test_derivatives_by_conjugate_gradients_are_those_of_the_engine():
@@ -226,13 +255,13 @@ def test_derivatives_by_conjugate_gradients_are_those_of_the_engine():
         assert_allclose(mine, other, rtol=1e-7, atol=1e-9)
 
 
-NOISE = RNG.normal(size=(400, 3)).astype(DTYPE)
+NOISE = RNG.normal(size=(1600, 3)).astype(DTYPE)
 
 
 def test_conjugate_gradients_that_are_cut_short_say_so_and_zeros_take_no_step():
     with pytest.warns(ConvergenceWarning, match="step limit"):
         fit = kernels.nystrom_ridge(
-            GAUSSIAN, X[:10], np.tile(X, (10, 1)) + NOISE, np.tile(SMOOTH, 10), l2=1e-6, max_steps=2
+            GAUSSIAN, X[:10], np.tile(X, (40, 1)) + NOISE, np.tile(SMOOTH, 40), l2=1e-6, max_steps=2
         )
     assert fit.status == Status.STEP_LIMIT and fit.steps == 2
     fit = kernels.nystrom_ridge(GAUSSIAN, X[:10], X, 0 * SMOOTH, l2=1e-6)

@@ -14,7 +14,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
+from jax.scipy.linalg import solve_triangular
 
 from jaxml.dtypes import as_array, compute_dtype, to_compute
 from jaxml.kernels.functions import Gaussian, Kernel, Laplacian, Matern32, Matern52, as_kernel
@@ -93,8 +94,20 @@ def nystrom(kernel: Any, centers: Any) -> Nystrom:
 
 @jax.jit
 def _nystrom(kernel: Kernel, centers: Array, K: Array) -> Nystrom:
-    found = roots(K, len(K) * jnp.finfo(K.dtype).eps)
-    return Nystrom(kernel, centers, found.inverse, jnp.sum(found.kept).astype(jnp.int32))
+    m, tolerance, identity = len(K), len(K) * jnp.finfo(K.dtype).eps, jnp.eye(len(K), dtype=K.dtype)
+
+    def triangular(K: Array) -> tuple[Array, Array]:
+        factor = lax.linalg.cholesky(K, symmetrize_input=False)
+        return solve_triangular(factor, identity, lower=True).T, jnp.int32(m)
+
+    def spectral(K: Array) -> tuple[Array, Array]:
+        found = roots(K, tolerance)
+        return found.inverse, jnp.sum(found.kept).astype(jnp.int32)
+
+    # ||K^-1|| is at most the sum of squares, ||K|| the trace: where their product is small, no eigenvalue is near rounding.
+    still = lax.stop_gradient(K)
+    clear = tolerance * jnp.trace(still) * jnp.sum(jnp.square(triangular(still)[0])) < 1
+    return Nystrom(kernel, centers, *lax.cond(clear, triangular, spectral, K))
 
 
 def sample_centers(key: Array, X: Any, count: int) -> Array:

@@ -3,8 +3,9 @@ r"""Ridge regression on the span of some centres, by preconditioned conjugate gr
     minimise  (1/2N) sum_i w_i (y_i - f(x_i) - b)^2 + l2/2 ||f||^2,    f = sum_j beta_j K(c_j, .)
 
 In the features phi of :func:`jaxml.kernels.nystrom`, ||f||^2 = ||theta||^2 and the matrix of the normal equations is that of the rows,
-(1/N) phi(X)'W phi(X) + l2 I; the preconditioner is the same matrix of a sample of the rows. The features of the rows are computed in
-blocks in each iteration and never kept: memory is a block of rows and two m x m matrices.
+(1/N) phi(X)'W phi(X) + l2 I. The preconditioner is the same matrix of all rows or, of many, a sample: of all rows it is the normal
+equations solved directly, and one or two iterations are what refines their solution. The features of the rows are computed in
+blocks in each iteration and never kept: memory is a block of rows and a few m x m matrices.
 
 Source: Rudi, Carratino & Rosasco (2017), "FALKON: an optimal large scale kernel method".
 """
@@ -20,13 +21,13 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxml import families, links
 from jaxml.kernels.features import Nystrom, nystrom
 from jaxml.kernels.models import KernelFit, read_centers, read_problem
-from jaxml.linalg import matmul
+from jaxml.linalg import from_lower_products, lower_products, matmul
 from jaxml.predictors import Linear
 from jaxml.rows import Rows, fold_blocks
 from jaxml.status import Status, warn_unless_converged
 
 _BLOCK = 2048
-_SAMPLE = 10  # rows for each centre that the preconditioner sees
+_FEW, _MANY = 10, 60  # rows for each centre that the preconditioner sees
 
 
 def nystrom_ridge(
@@ -116,7 +117,8 @@ def _solve(
         return collect(*_through(phi, rows, w, predicted)) + penalty * theta
 
     right = collect(*_through(phi, rows, w, lambda K, y: y))
-    rough = lax.stop_gradient(_second_moment(phi, rows, w, intercept) + jnp.diag(penalty))
+    still = lax.stop_gradient((phi, rows, w, l2, penalty))
+    rough = _second_moment(*still[:-1], intercept) + jnp.diag(still[-1])
     rough = rough.at[-1, -1].add(jnp.finfo(dtype).eps * jnp.trace(rough))
     factor = cho_factor(rough, lower=True)
     precondition = lambda r: cho_solve((factor[0], True), r)
@@ -152,23 +154,46 @@ def _conjugate_gradients(
     return x, steps
 
 
-def _second_moment(phi: Nystrom, rows: Rows, w: Array, intercept: bool) -> Array:
-    """The mean of (phi, 1)(phi, 1)' over every k-th row, ten for each centre.
+def _second_moment(phi: Nystrom, rows: Rows, w: Array, l2: Array, intercept: bool) -> Array:
+    """The mean of (phi, 1)(phi, 1)', or of (phi, 0)(phi, 0)' without an intercept, over every k-th row, or all.
 
-    So many rows know the matrix well enough for some 25 iterations whatever the penalty, where the centres alone leave hundreds.
+    As R'K'W K R it takes half the products that phi(X)'W phi(X) takes, and so may see more rows; but the rounding of K'W K is
+    magnified by R. Where that reaches the penalty, phi itself is formed for a few rows: ten for each centre know the matrix well
+    enough for some 25 iterations whatever the penalty, where the centres alone leave hundreds.
     """
-    m = len(phi.centers)
-    index = jnp.arange(0, rows.n, max(1, rows.n // (_SAMPLE * m)))
+    K = phi.kernel.matrix(phi.centers, phi.centers, True)
+    noise = jnp.finfo(K.dtype).eps * jnp.mean(jnp.sum(K * K, axis=1)) * jnp.sum(phi.root * phi.root)
+
+    few = lambda: _moment(phi, rows, w, _FEW)
+
+    def many() -> tuple[Array, Array]:
+        gram, side = _moment(lambda X: phi.kernel.matrix(X, phi.centers, False), rows, w, _MANY)
+        return matmul(matmul(phi.root.T, gram), phi.root), matmul(side, phi.root)
+
+    moment, mean = lax.cond(noise <= l2, many, few)
+    side = jnp.append(mean, 1) if intercept else jnp.zeros(len(mean) + 1, w.dtype)
+    return jnp.pad(moment, (0, 1)).at[-1].set(side).at[:, -1].set(side)
+
+
+def _moment(features: Any, rows: Rows, w: Array, each: int) -> tuple[Array, Array]:
+    """The means of f f' and f, f = features(x), over every k-th row, `each` for each feature, or over all where that is near."""
+    m = jax.eval_shape(features, rows.X[:1]).shape[1]
+    index = jnp.arange(0, rows.n, max(1, rows.n // (each * m)))
     size = min(_BLOCK, len(index))
 
-    def add(total: tuple[Array, Array], first: Array, fresh: Array) -> tuple[Array, Array]:
+    def add(total: Any, first: Array, fresh: Array) -> Any:
         chosen = lax.dynamic_slice_in_dim(index, first, size)
-        features = jnp.append(phi(rows.X[chosen]), jnp.full((size, 1), 1 if intercept else 0, w.dtype), axis=1)
         share = jnp.where(fresh, w[chosen], 0)
-        return total[0] + matmul(features.T * share, features), total[1] + jnp.sum(share)
+        root = jnp.sqrt(share)
+        f = root[:, None] * features(rows.X[chosen])
+        return jax.tree.map(jnp.add, total, (lower_products(f), matmul(root, f), jnp.sum(share)))
 
-    moment, share = fold_blocks(add, (jnp.zeros((m + 1, m + 1), w.dtype), jnp.zeros((), w.dtype)), len(index), size)
-    return moment / jnp.where(share > 0, share, 1)
+    zeros = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(lower_products, jnp.zeros((1, m), w.dtype))
+    )
+    gram, side, share = fold_blocks(add, (zeros, jnp.zeros(m, w.dtype), jnp.zeros((), w.dtype)), len(index), size)
+    share = jnp.where(share > 0, share, 1)
+    return from_lower_products(gram) / share, side / share
 
 
 def _through(phi: Nystrom, rows: Rows, w: Array, inner: Any) -> tuple[Array, Array]:
