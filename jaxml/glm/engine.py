@@ -48,9 +48,13 @@ from jaxml.status import Status
 _DENSE = 1000  # parameters up to which a first-order solver's end point is judged by the whole Hessian
 
 
-# XLA's newer emitters of fused loops take half of the time of compiling these programs and make them no faster. It is told so where
-# it knows the name of that option.
-_OLDER_EMITTERS = {"xla_cpu_use_fusion_emitters": False} if jaxlib.version.__version_info__[:2] == (0, 10) else None
+# XLA's newer emitters of fused loops take half of the time of compiling these programs, LLVM's higher levels of optimisation a
+# quarter of what is left, and neither makes them faster. XLA is told so where it knows the names of these options.
+_QUICKLY = (
+    {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
+    if jaxlib.version.__version_info__[:2] == (0, 10)
+    else None
+)
 
 
 def compiled_fit(*data: Any, eager: bool = False, **static: Any) -> Fit:
@@ -143,7 +147,7 @@ def _compiled_fit(
 
 _STATIC = ("link", "weight_kind", "block", "hull", "firth", "plain", "trace")
 _nested_fit = jax.jit(_compiled_fit, static_argnames=_STATIC)
-_eager_fit = jax.jit(_compiled_fit, static_argnames=_STATIC, compiler_options=_OLDER_EMITTERS)
+_eager_fit = jax.jit(_compiled_fit, static_argnames=_STATIC, compiler_options=_QUICKLY)
 
 
 @record
