@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxml import families, glm
-from jaxml.glm.engine import _eager_fit
+from jaxml.glm.engine import plain_fit
 from jaxml.status import Status
 from marks import mostly_slow
 from registry_glm import CASES, D, N, base_fit, data, default_dtype, fit, flat
@@ -37,7 +37,7 @@ def test_the_counter_of_compiles_counts():
     assert compiles(lambda: jax.jit(lambda x: x * 3.25 + 1)(np.arange(7.0))) >= 1
 
 
-def test_a_second_eager_fit_of_the_same_shapes_compiles_nothing():
+def test_a_second_plain_fit_of_the_same_shapes_compiles_nothing():
     case = CASES["poisson-log"]
     X, y, weights = data(case)
     base_fit(case)
@@ -56,10 +56,10 @@ def test_dtype_of_y_and_weights_costs_no_new_fit():
     for kind in kinds:
         fit(case, X, kind, weights)  # small conversions may compile once for each dtype
         assert compiles(lambda kind=kind: fit(case, X, kind, weights)) == 0
-    before = _eager_fit._cache_size()
+    before = plain_fit.alone._cache_size()
     for kind in kinds:
         fit(case, X, kind, weights.astype(int))
-    assert _eager_fit._cache_size() == before
+    assert plain_fit.alone._cache_size() == before
 
 
 @differences
@@ -71,9 +71,9 @@ def test_fields_of_a_family_of_any_number_type_share_one_program():
     for v in (3, np.float64(2.5), np.float32(1.5), jnp.asarray(4.0)):
         one(v)
         assert compiles(lambda v=v: one(v)) == 0
-    before = _eager_fit._cache_size()
+    before = plain_fit.alone._cache_size()
     one(7), one(np.int32(2)), one(jnp.float64(5.5))
-    assert _eager_fit._cache_size() == before
+    assert plain_fit.alone._cache_size() == before
 
 
 def test_prediction_and_score_compile_nothing_the_second_time():
@@ -88,7 +88,7 @@ def test_prediction_and_score_compile_nothing_the_second_time():
 
 # -- jit and vmap ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", mostly_slow(["bernoulli-logit", "gamma-inverse", "categorical"], ["categorical"]))
-def test_fit_inside_jit_equals_the_eager_fit(name):
+def test_fit_inside_jit_equals_the_plain_fit(name):
     case = CASES[name]
     inside = jax.jit(partial(fit, case))(*data(case))
     outside = base_fit(case)

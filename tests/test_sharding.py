@@ -53,13 +53,13 @@ def told(text):
 found = {}
 for name, (family, X, y, options) in cases.items():
     programs = []
-    fit = engine._eager_fit
+    fit = engine.plain_fit.alone
     def spy(*args, **kwargs):
         programs.append(told(fit.lower(*args, **kwargs).compile().as_text()))
         return fit(*args, **kwargs)
-    engine._eager_fit = spy
+    engine.plain_fit.alone = spy
     sharded = glm.fit(family, on(place, {"X": X})["X"], on(place, {"y": y})["y"], **on(place, options))
-    engine._eager_fit = fit
+    engine.plain_fit.alone = fit
     one = jax.devices()[0]
     whole = glm.fit(family, on(one, {"X": X})["X"], on(one, {"y": y})["y"], **on(one, options))
     pick = lambda f: np.concatenate([np.ravel(a) for a in (*f.params, f.log_likelihood, f.value)])

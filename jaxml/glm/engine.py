@@ -9,17 +9,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlib.version
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxml import links
 from jaxml.chunks import in_chunks
+from jaxml.compiling import program
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian, natural
 from jaxml.glm import dispersion
 from jaxml.glm.certificate import runs_away
 from jaxml.glm.jeffreys import JeffreysObjective
+from jaxml.glm.location import in_doubt
 from jaxml.glm.objective import (
     GLMObjective,
     balanced,
@@ -32,10 +33,10 @@ from jaxml.glm.rank import Rank, design_rank, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point
 from jaxml.glm.subsample import subsample, subsample_tells
-from jaxml.glm.survey import Survey
+from jaxml.glm.survey import Survey, survey
 from jaxml.links import Link
 from jaxml.optimize import LBFGS, Newton, Result, Trace, driver
-from jaxml.optimize.driver import Curvature
+from jaxml.optimize.driver import UNDECIDED, Curvature
 from jaxml.optimize.implicit import attach
 from jaxml.optimize.minimize import descend_in_batches, tolerance
 from jaxml.optimize.newton import inverse_root
@@ -46,23 +47,11 @@ from jaxml.special import with_derivative_of
 from jaxml.status import Status
 
 _DENSE = 1000  # parameters up to which a first-order solver's end point is judged by the whole Hessian
+_STATIC = ("link", "weight_kind", "block", "hull", "firth", "plain", "trace")
 
 
-# XLA's newer emitters of fused loops take half of the time of compiling these programs, LLVM's higher levels of optimisation a
-# quarter of what is left, and neither makes them faster. XLA is told so where it knows the names of these options.
-_QUICKLY = (
-    {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
-    if jaxlib.version.__version_info__[:2] == (0, 10)
-    else None
-)
-
-
-def compiled_fit(*data: Any, eager: bool = False, **static: Any) -> Fit:
-    """See :func:`_compiled_fit`; ``eager``: this is no part of a larger program, and may be compiled in a way of its own."""
-    return (_eager_fit if eager else _nested_fit)(*data, **static)
-
-
-def _compiled_fit(
+@program(static_argnames=_STATIC)
+def compiled_fit(
     family: Family,
     rows: Rows,
     l2: Linear,
@@ -81,8 +70,9 @@ def _compiled_fit(
     """Everything of :func:`jaxml.glm.fit` that runs on the device; the arguments have been read, cast and surveyed.
 
     With ``plain``, for Newton's method and a design known to have full rank, the program has no part for what most fits never
-    meet: a Hessian that Cholesky cannot factor, and the certificate of separation. It compiles in half the time. Where one of
-    them is called for the search stops, the status is :data:`jaxml.optimize.driver.UNDECIDED`, and the full program must be run.
+    meet: a design of less rank, a Hessian that Cholesky cannot factor, and the certificate of separation. It compiles in half the
+    time. Where one of them is called for the search stops, the status is :data:`jaxml.optimize.driver.UNDECIDED`, and the full
+    program must be run.
     """
     intercept = l2.bias is not None
     frozen, still = lax.stop_gradient((family, rows, l2)), lax.stop_gradient(facts)
@@ -99,6 +89,8 @@ def _compiled_fit(
     start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
     if family.redundant:  # steps keep the sum over the classes, so the start decides it
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
+    settled = still.ok & still.full_rank if plain else jnp.asarray(True)
+    start = jax.tree.map(lambda a: jnp.where(settled, a, jnp.nan), start)
     spread = jnp.square(still.rms) - jnp.square(frame.center)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
@@ -123,7 +115,7 @@ def _compiled_fit(
     total = still.total
     return Fit(
         params=params,
-        status=_status(result, gradient_norm, still, judged),
+        status=jnp.where(settled, _status(result, gradient_norm, still, judged), UNDECIDED),
         rank=rank.rank,
         steps=result.steps,
         evaluations=result.evaluations,
@@ -145,9 +137,26 @@ def _compiled_fit(
     )
 
 
-_STATIC = ("link", "weight_kind", "block", "hull", "firth", "plain", "trace")
-_nested_fit = jax.jit(_compiled_fit, static_argnames=_STATIC)
-_eager_fit = jax.jit(_compiled_fit, static_argnames=_STATIC, compiler_options=_QUICKLY)
+@program(static_argnames=(*_STATIC, "full_rank", "check"))
+def plain_fit(*data: Any, full_rank: bool, check: str, **static: Any) -> tuple[Fit, Survey, Array]:
+    """The survey, what most fits need after it, and :func:`jaxml.glm.location.in_doubt`, as one program for the host; see
+    :func:`compiled_fit`.
+
+    Where the survey does not find good values and full rank the search ends where it starts, with the status
+    :data:`jaxml.optimize.driver.UNDECIDED`.
+
+    Args:
+        *data: those of :func:`compiled_fit` before the facts.
+        full_rank: whether the columns are known to be independent.
+        check: as of :func:`jaxml.glm.fit`, a string.
+        **static: those of :func:`compiled_fit`, but for ``plain``.
+    """
+    family, rows, l2, _, solver = data
+    facts = survey(family, rows, check, static["block"], l2.bias is not None)
+    if full_rank:
+        facts = facts._replace(full_rank=jnp.asarray(True))
+    fit = compiled_fit(*data, facts, plain=True, **static)
+    return fit, facts, in_doubt(fit, facts, tolerance(solver.tol, rows.X.dtype))
 
 
 @record

@@ -14,8 +14,9 @@ import numpy as np
 
 from jaxml import links
 from jaxml.checks import check_family, check_options, check_values, read_rows
+from jaxml.compiling import staged
 from jaxml.families.base import Family
-from jaxml.glm.engine import compiled_fit
+from jaxml.glm.engine import compiled_fit, plain_fit
 from jaxml.glm.location import location
 from jaxml.glm.objective import curvature_price
 from jaxml.glm.refine import LEAST_PIVOT, is_least_squares, may_be, refined_fit
@@ -131,12 +132,7 @@ def fit_rows(
             f"refine=True is for Normal() with the identity link and Newton's method, got {family}, link {link.name!r}, solver {solver}"
         )
     solver = prepared(_sized(Newton() if solver is None else solver, rows, family))
-    block = block_rows(rows.X)
-    facts = survey(family, rows, check or "support", block, intercept)
-    if full_rank:
-        facts = facts._replace(full_rank=jnp.ones_like(facts.full_rank))
-    if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
-        check_values(family, rows, check)
+    block, intercept = block_rows(rows.X), l2.bias is not None
     static = {
         "link": link,
         "weight_kind": weight_kind,
@@ -145,19 +141,29 @@ def fit_rows(
         "firth": firth,
         "trace": trace,
     }
-    data = family, rows, l2, init, solver, facts
-    # Where the host may look at the facts and at the status, a program half the size does for most data.
-    eager = bool(check) and not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(data))
-    plain = bool(eager and isinstance(solver, Newton) and facts.full_rank)
-    result = compiled_fit(*data, eager=eager, plain=plain, **static)
-    if plain and int(result.status) == UNDECIDED:
-        result = compiled_fit(*data, eager=eager, plain=False, **static)
+    data = family, rows, l2, init, solver
+    # Where the host may look at the status, a program half the size does for most data.
+    eager = bool(check) and not staged(data)
+    plain = eager and isinstance(solver, Newton)
+    doubt: Any = True
+    if plain:
+        result, facts, doubt = plain_fit.alone(*data, full_rank=full_rank, check=check, **static)
+    else:
+        facts = survey(family, rows, check or "support", block, intercept)
+        if full_rank:
+            facts = facts._replace(full_rank=jnp.ones_like(facts.full_rank))
+    if not plain or int(result.status) == UNDECIDED:
+        if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
+            check_values(family, rows, check)
+        result = compiled_fit(*data, facts, plain=False, **static)
     if refine and may_be(~(facts.pivot >= LEAST_PIVOT), check):
         result = refined_fit(result, rows, facts.pivot)
     if check and not isinstance(result.status, jax.core.Tracer):
         status = int(result.status)
         said = remarks(result, rows) if status == Status.BOUNDARY or not link.known else []
-        if eager and status == Status.CONVERGED and not full_rank:  # (the columns of others are not the user's)
+        if (
+            eager and status == Status.CONVERGED and not full_rank and doubt
+        ):  # (the columns of others are not the user's)
             asked = float(tolerance(solver.tol, rows.X.dtype))
             said += [sentence for sentence in [location(result, rows, facts, asked)] if sentence]
         if said or status != Status.CONVERGED:
@@ -200,11 +206,10 @@ def read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -
         raise ValueError(f"l2 has shape {np.shape(pair.weight)}, expected () or {shape[:1]} or {shape}")
     if on_bias.shape not in ((), k):
         raise ValueError(f"l2.bias has shape {on_bias.shape}, expected () or {k}")
-    on_weight, on_bias = on.broadcast_to(on_weight, shape), on.broadcast_to(on_bias, k)
     for a in (on_weight, on_bias):
-        if not traced and not np.all(np.isfinite(a) & (a >= 0)):
+        if not traced and not ((a >= 0) & (a < np.inf)).all():
             raise ValueError(f"l2 must be finite and not negative, got {l2}")
-    return Linear(on_weight, on_bias if intercept else None)
+    return Linear(on.broadcast_to(on_weight, shape), on.broadcast_to(on_bias, k) if intercept else None)
 
 
 def _check_firth(l2: Any, solver: Any) -> None:

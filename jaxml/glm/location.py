@@ -10,6 +10,7 @@ All is computed on the host, from what the survey before the fit found.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,19 @@ def location(fit: Fit, rows: Rows, facts: Survey, asked: float) -> str:
     )
 
 
+def in_doubt(fit: Fit, facts: Survey, asked: Any) -> Array:
+    """Whether there may be something for :func:`location` to say: not where the cost is far below the budget, as with float64 or few
+    rows."""
+    doubt = fit.decrement > jnp.maximum(10 * BUDGET, asked)
+    if fit.params.bias is None or not len(facts.mean):
+        return doubt
+    lost = jnp.finfo(facts.mean.dtype).eps * jnp.max(jnp.abs(facts.mean) @ jnp.abs(fit.params.weight))
+    size = (
+        jnp.max(jnp.abs(facts.statistic), initial=1) * facts.total / (1 if fit.dispersion is None else fit.dispersion)
+    )
+    return doubt | ~(10 * lost * jnp.sqrt(size) <= BUDGET)
+
+
 def _of_columns(fit: Fit, rows: Rows, facts: Survey) -> str:
     d, phi = rows.X.shape[1], 1.0 if fit.dispersion is None else float(fit.dispersion)
     if fit.params.bias is None or not d or not (np.isfinite(phi) and phi > 0):
@@ -44,10 +58,6 @@ def _of_columns(fit: Fit, rows: Rows, facts: Survey) -> str:
     eps, name = float(jnp.finfo(rows.X.dtype).eps), str(rows.X.dtype)
     parts = np.abs(np.asarray(facts.mean, float)[:, None] * np.asarray(fit.params.weight, float).reshape(d, -1))
     lost = lambda: eps * np.sum(parts, axis=0) / np.sqrt(phi)
-    # What is far below the budget, as with float64 or few rows, shall compile nothing.
-    size = np.max(np.abs(np.asarray(facts.statistic, float)), initial=1) * float(facts.total)
-    if not 10 * np.max(lost()) * np.sqrt(size) > BUDGET:
-        return ""
     root = np.sqrt(np.asarray(_information(fit.family, fit.link, facts), float))
     if not np.max(lost() * root) > BUDGET or not _resolved(fit, rows, facts, phi, eps):
         return ""

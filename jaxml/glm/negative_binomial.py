@@ -11,7 +11,6 @@ Source: McCullagh & Nelder (1989), section 6.2; Lawless (1987), "Negative binomi
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -21,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxml import families, links
 from jaxml.checks import read_rows
+from jaxml.compiling import program
 from jaxml.glm.covariance import user_null
 from jaxml.glm.dispersion import weighted_sum
 from jaxml.glm.fit import fit_rows
@@ -293,7 +293,7 @@ def _series(v: Array) -> Array:
 
 
 # -- the estimate ----------------------------------------------------------------------------------------------------
-@partial(jax.jit, static_argnames=("link", "full"))
+@program(static_argnames=("link", "full"))
 def _estimate(poisson: Any, rows: Rows, *, link: Link, full: bool) -> NegativeBinomialFit:
     intercept = poisson.params.bias is not None
     still, l2 = jax.lax.stop_gradient((rows, poisson.l2))
