@@ -133,7 +133,8 @@ def check_family(family: Any) -> None:
         raise TypeError(f"family must be a family of jaxml.families, as families.{name}(), got {family!r}")
     if family.redundant and family.natural_size < 2:
         raise ValueError(f"{family} has fewer than two classes: there is nothing to tell apart")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(family)):
+    fields = jax.tree.leaves(family)
+    if not fields or any(isinstance(leaf, jax.core.Tracer) for leaf in fields):
         return
     with jax.ensure_compile_time_eval():
         valid = bool(np.all(jax.tree.map(np.asarray, family).parameters_valid()))

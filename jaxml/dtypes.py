@@ -56,6 +56,8 @@ def to_compute(value: Any, dtype: Any, name: str, exact: bool = False) -> jax.Ar
     Raises:
         OverflowError: integers that the compute dtype would round in silence.
     """
+    if isinstance(value, jax.Array) and value.dtype == dtype and not value.weak_type:
+        return value
     if not isinstance(value, jax.core.Tracer):
         limit = 2 ** (jnp.finfo(dtype).nmant + 1)
         if value.size and value.dtype != dtype and (exact or jnp.issubdtype(value.dtype, jnp.integer)):
