@@ -355,8 +355,10 @@ class _Descent(NamedTuple):
             (t.accept & t.converged, ended),
             (t.accept & (t.steps >= rule.max_steps), int(Status.STEP_LIMIT)),
         ]
-        conditions, codes = zip(*cases, strict=True)
-        return jnp.select(list(conditions), [jnp.asarray(code, jnp.int32) for code in codes], RUNNING)
+        status = jnp.asarray(RUNNING, jnp.int32)
+        for condition, code in reversed(cases):
+            status = jnp.where(condition, code, status)
+        return status
 
     @property
     def costs(self) -> "Costs | None":
