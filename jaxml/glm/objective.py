@@ -199,9 +199,11 @@ class GLMObjective:
 
     def _sum_blocks(self, rows: Rows, params: Linear, curvature: bool | Array) -> Any:
         sums = lambda rows, mask, spare: _block_sums(self, rows, mask, spare, params, curvature)
-        shapes = jax.eval_shape(lambda: sums(rows, None, _spare(rows, self.block)))
-        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         size = self.block if curvature is False else self.curvature_block
+        whole = lambda: sums(rows, None, _spare(rows, self.block))
+        if size is None or size >= rows.n:
+            return whole()
+        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(whole))
         return self._over_blocks(lambda t, *block: jax.tree.map(jnp.add, t, sums(*block)), zero, rows, size)
 
     def _sums_of_stage(self, params: Linear, curvature: bool | Array, stage: Any) -> Any:
