@@ -21,9 +21,13 @@ SCRIPTS = Path(__file__).parents[1]
 
 
 def python(arguments: Sequence[str], **environment: str) -> str:
-    """What a Python process prints; it finds jaxml and the benchmark where this one does."""
+    """What a Python process prints; it finds jaxml and the benchmark where this one does.
+
+    Bytecode is kept, as that of installed packages is: jaxml is not to be parsed each time where they are not.
+    """
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
-    inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    left_out = {"JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE"}
+    inherited = {name: value for name, value in os.environ.items() if name not in left_out}
     variables = inherited | {"PYTHONPATH": path, "JAX_ENABLE_X64": "1"} | environment
     done = subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, text=True)
     if done.returncode:
