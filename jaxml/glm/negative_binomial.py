@@ -25,7 +25,7 @@ from jaxml.glm.covariance import user_null
 from jaxml.glm.dispersion import weighted_sum
 from jaxml.glm.fit import fit_rows
 from jaxml.glm.objective import flat_directions, linear_predictors, penalty_table, recentred, total_weight
-from jaxml.glm.rank import design_rank, minimum_norm, surely_full_rank
+from jaxml.glm.rank import Rank, design_rank, minimum_norm, surely_full_rank
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail
 from jaxml.likelihood import row_loss
@@ -187,7 +187,8 @@ def negative_binomial_regression(
     poisson = fit_rows(limit, rows, l2=l2, intercept=intercept, link=link, solver=None, check=check)
     known = not isinstance(poisson.status, jax.core.Tracer)
     columns = rows.X.shape[1] + intercept
-    model = _estimate(poisson, rows, link=link, full=known and int(poisson.rank) == columns)
+    found = _search(poisson, rows, link=link, full=known and int(poisson.rank) == columns)
+    model = _estimate(poisson, rows, found, link=link)
     if check and known and int(poisson.status) == Status.CONVERGED:  # else that has been said
         warn_unless_converged(model)
     return model
@@ -293,8 +294,20 @@ def _series(v: Array) -> Array:
 
 
 # -- the estimate ----------------------------------------------------------------------------------------------------
+class _Found(NamedTuple):
+    """What the search ended with, in a program of its own: with what follows from it the two are large to compile."""
+
+    joint: _Joint
+    result: driver.Result
+    point: driver.Point
+    center: Array
+    flat: Any
+    rank: Rank
+    fixed: Array  # no over-dispersion: the Poisson model is the answer
+
+
 @program(static_argnames=("link", "full"))
-def _estimate(poisson: Any, rows: Rows, *, link: Link, full: bool) -> NegativeBinomialFit:
+def _search(poisson: Any, rows: Rows, *, link: Link, full: bool) -> _Found:
     intercept = poisson.params.bias is not None
     still, l2 = jax.lax.stop_gradient((rows, poisson.l2))
     free = ~jnp.any(l2.bias > 0) if intercept else jnp.asarray(False)
@@ -304,9 +317,8 @@ def _estimate(poisson: Any, rows: Rows, *, link: Link, full: bool) -> NegativeBi
     rank = design_rank(still, center, penalty_table(families.Poisson(), l2), intercept, surely)
     flat = flat_directions(rank.null, l2, families.Poisson())
 
-    mean = lambda params: _log_mean(params, rows, link)
     start = jax.lax.stop_gradient(poisson.params)
-    u = jax.lax.stop_gradient(mean(start))
+    u = _log_mean(start, still, link)
     safe = still.safe()
     rise = weighted_sum(still.weights, jnp.square(safe.y - jnp.exp(u)) - safe.y)
     fixed = ~(rise > 0)
@@ -316,7 +328,14 @@ def _estimate(poisson: Any, rows: Rows, *, link: Link, full: bool) -> NegativeBi
     first = _Joint(recentred(start, center), t.astype(center.dtype))
     result, point = driver.minimize(objective, first, Newton(reuse=False), tol=tolerance(None, center.dtype))
     joint = result.params._replace(coefficients=minimum_norm(rank, result.params.coefficients))
+    return _Found(joint, result, point, center, flat, rank, fixed)
 
+
+@program(static_argnames=("link",))
+def _estimate(poisson: Any, rows: Rows, found: _Found, *, link: Link) -> NegativeBinomialFit:
+    joint, result, point, center, flat, rank, fixed = found
+    still = jax.lax.stop_gradient(rows)
+    mean = lambda params: _log_mean(params, rows, link)
     x, unravel = ravel_pytree(joint)
     data = (rows, poisson.l2, center, flat, fixed.astype(center.dtype))
     rebuild = lambda data: _Objective(data[0], data[2], data[1], data[3], data[4] > 0, link)
