@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 from benchmarks.table import Answer, Entrant, Entry
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
-PATIENCE = 4.0  # times the best peer so far
-MORE = 6.0  # seconds beyond the best peer: patience ends there where four times would be later
+PATIENCE = 2.5  # times the best peer so far
+MORE = 4.0  # seconds beyond the best peer: patience ends there where that would be later
 FIRST_PATIENCE = (
     4.0,
     1.2,
 )  # times jaxml, for the first of the peers: the sum of these, the latter as often as the goal says
-LEAST_PATIENCE = 2.0  # seconds
+LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
-SLOW, LONG = 2.0, 5.0  # times the best peer, and seconds, from which on two repetitions are enough
-ROUNDS, LEAST_ROUNDS = 15.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
+SLOW, LONG = 1.5, 3.0  # times the best peer, and seconds, from which on two repetitions are enough
+ROUNDS, LEAST_ROUNDS = 10.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
-_FIRST, _GROWTH = 2, 4
+_FIRST, _GROWTH = 2, 3
 
 Gap = Callable[[Any], float]
 
