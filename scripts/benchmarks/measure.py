@@ -14,12 +14,10 @@ from benchmarks.table import Answer, Entrant, Entry
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
 PATIENCE = 2.5  # times the best peer so far
 MORE = 4.0  # seconds beyond the best peer: patience ends there where that would be later
-FIRST_PATIENCE = (
-    4.0,
-    1.2,
-)  # times jaxml, for the first of the peers: the sum of these, the latter as often as the goal says
+FIRST_PATIENCE, FOR_GOAL = 4.0, 1.2  # times jaxml, for the first of the peers, and as many more as the goal says
 LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
+CLEAR = 1.5  # times the goal, from which on an iteration less of a peer decides nothing
 SLOW, LONG = 1.5, 3.0  # times the best peer, and seconds, from which on two repetitions are enough
 ROUNDS, LEAST_ROUNDS = 10.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
@@ -43,10 +41,14 @@ def contest(
 ) -> list[Entry]:
     """Calibrate all, then time in turns those that reach ``until``, ours first, which is to be ``goal`` times as fast."""
     found, best, own = [], math.inf, math.inf
-    first = FIRST_PATIENCE[0] + FIRST_PATIENCE[1] * (goal or 0)
+    first, clear = FIRST_PATIENCE + FOR_GOAL * (goal or 0), CLEAR * goal if goal else math.inf
     for entrant in entrants:
         trial = calibrate(
-            entrant, gap, until, _patience(best, first * own) / entrant.scale, SLOW * best / entrant.scale
+            entrant,
+            gap,
+            until,
+            _patience(best, first * own) / entrant.scale,
+            min(SLOW * best, clear * own) / entrant.scale,
         )
         found.append(trial)
         if trial.reached <= until:
