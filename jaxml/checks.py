@@ -3,7 +3,7 @@
 Shapes and dtypes are checked anywhere, values only where they can be read (not inside jit, where the status says it).
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -134,12 +134,19 @@ def check_family(family: Any) -> None:
     if family.redundant and family.natural_size < 2:
         raise ValueError(f"{family} has fewer than two classes: there is nothing to tell apart")
     fields = jax.tree.leaves(family)
-    if not fields or any(isinstance(leaf, jax.core.Tracer) for leaf in fields):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in fields):
         return
-    with jax.ensure_compile_time_eval():
-        valid = bool(np.all(jax.tree.map(np.asarray, family).parameters_valid()))
-    if not valid:
+    if not (_valid(family) if fields else _valid_by_structure(family)):
         raise ValueError(f"{family} is no law: {family.parameters_rule}")
+
+
+def _valid(family: Family) -> bool:
+    with jax.ensure_compile_time_eval():
+        return bool(np.all(jax.tree.map(np.asarray, family).parameters_valid()))
+
+
+# (those without arrays, most of them, need asking once, which takes as long as a small fit)
+_valid_by_structure = lru_cache(maxsize=1024)(_valid)
 
 
 def check_values(family: Family, rows: Rows, check: str) -> None:

@@ -331,5 +331,9 @@ def test_rare_levels_cost_a_large_fit_no_more_than_others():
     eta = X[:, :6] @ np.full(6, 0.3) + 3 * X[:, 6:].sum(axis=1) - 1
     y = (rng.random(n) < 1 / (1 + np.exp(-eta))).astype(float)
     fit, plain = (glm.fit(families.Bernoulli(), X, y, solver=optimize.Newton(reuse=reuse)) for reuse in (True, False))
-    assert fit.status == Status.CONVERGED and fit.evaluations <= 15 and fit.curvatures < plain.curvatures == plain.evaluations
+    assert (
+        fit.status == Status.CONVERGED
+        and fit.evaluations <= 15
+        and fit.curvatures < plain.curvatures == plain.evaluations
+    )
     np.testing.assert_allclose(fit.params.weight, plain.params.weight, rtol=1e-7, atol=1e-8)
