@@ -5,11 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
-from jaxml import families, glm, optimize
+from jaxml import families, glm, links, optimize
 from jaxml.families.base import Family
+from jaxml.glm.objective import GLMObjective
 from jaxml.likelihood import log_likelihood
 from jaxml.predictors import Linear, linear
+from jaxml.rows import Rows
 from jaxml.status import Status
 from marks import mostly_slow
 from registry_glm import (
@@ -561,3 +564,20 @@ def test_new_family_of_four_methods_is_fitted_like_the_others():
     )
     # Y^2 is exponential with the same rate -eta = 1 / mu.
     assert_agree(-flat(rayleigh.params), flat(base_fit(CASES["exponential-inverse"]).params), "fit", 0.1)
+
+
+def test_curvature_without_slopes_is_that_of_the_general_formula_and_so_are_its_derivatives():
+    """Where all weights are 0, as at the start, a search takes a shorter way to the same matrix."""
+    rng = np.random.default_rng(0)
+    X, y = jnp.asarray(rng.normal(size=(12, 2))), jnp.asarray(np.arange(12) % 3)
+    zero = Linear(jnp.zeros((2, 3), X.dtype), jnp.zeros(3, X.dtype))
+    rows = Rows(X, y, jnp.asarray(rng.uniform(1, 2, 12), X.dtype))
+    objective = GLMObjective(families.Categorical(3), rows, jnp.zeros(2, X.dtype), zero, 12.0, 1, links.canonical)
+    params = zero._replace(bias=jnp.asarray([0.3, -0.1, 0.2], X.dtype))
+    x, unravel = ravel_pytree(params)
+    exact = jax.hessian(lambda x: objective.summed(unravel(x)))
+    assert_agree(objective.evaluate(params, True, 0).hessian, exact(x), "derivative", 1)
+    assert_agree(objective.curvature(params), exact(x), "derivative", 1)
+    slopes = jax.jacfwd(lambda x: objective.curvature(unravel(x)))(x)
+    assert np.abs(slopes).max() > 0.1
+    assert_agree(slopes, jax.jacfwd(exact)(x), "derivative", 1)

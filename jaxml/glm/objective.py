@@ -170,7 +170,7 @@ class GLMObjective:
 
     def curvature(self, params: Linear) -> Array:
         """hessian J on all rows at once, differentiable in everything."""
-        return self._with_penalty(_block_sums(self, self.rows, None, _spare(self.rows), params, True)[2][0])
+        return self._with_penalty(_exact_grams(self, params)[0])
 
     def root(self, params: Linear, hessian: Array) -> tuple[Array, Array]:
         """R^-1 with H = R'R, by QR of W^1/2 [X - c, 1], W the expected curvature; and whether R is far enough from singular.
@@ -292,7 +292,7 @@ def _alike(table: Array) -> Array:
 
 def expected_gram(o: GLMObjective, params: Linear) -> Array:
     """X' W X on all rows at once, W the expected curvature; differentiable in everything."""
-    return _block_sums(o, o.rows, None, _spare(o.rows), params, True)[2][-1]
+    return _exact_grams(o, params)[-1]
 
 
 def total_weight(family: Family, rows: Rows) -> Array:
@@ -365,7 +365,7 @@ def _block_sums(
     gradient = design.transposed(_weigh(weights, slope))
 
     def grams() -> tuple[Array, ...]:
-        return _row_grams(o, design, z, rows, weights, params)
+        return _grams_of_search(o, design, z, rows, weights, params)
 
     def nothing() -> tuple[Array, ...]:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(grams))
@@ -379,15 +379,24 @@ def _block_grams(
     o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear
 ) -> tuple[Array, ...]:
     rows, weights = _masked(rows, mask, spare)
-    return _row_grams(o, *linear_predictors(rows, o.center, params), rows, weights, params)
+    return _grams_of_search(o, *linear_predictors(rows, o.center, params), rows, weights, params)
 
 
-def _row_grams(
+def _exact_grams(o: GLMObjective, params: Linear) -> tuple[Array, ...]:
+    """X' W X on all rows at once, differentiable in everything: also from a point without slopes to those beside it."""
+    rows, weights = _masked(o.rows, None, _spare(o.rows))
+    return _row_grams(o, *linear_predictors(rows, o.center, params), rows, weights)
+
+
+def _row_grams(o: GLMObjective, design: Design, z: Array, rows: Rows, weights: Array | None) -> tuple[Array, ...]:
+    return tuple(design.gram(_weigh(weights, w)) for w in curvatures(o.family, o.link, z, rows.y))
+
+
+def _grams_of_search(
     o: GLMObjective, design: Design, z: Array, rows: Rows, weights: Array | None, params: Linear
 ) -> tuple[Array, ...]:
-    def general() -> tuple[Array, ...]:
-        return tuple(design.gram(_weigh(weights, w)) for w in curvatures(o.family, o.link, z, rows.y))
-
+    """Without slopes, as at the start, all rows have the same curvature for each trial, and k^2 times less is to be done."""
+    general = lambda: _row_grams(o, design, z, rows, weights)
     if o.family.natural_size is None or rows.offset is not None or not is_canonical(o.family, o.link):
         return general()
 
@@ -395,7 +404,6 @@ def _row_grams(
         trials = jnp.broadcast_to(jnp.asarray(o.family.trials(rows.y), z.dtype), (len(z),))
         return (jnp.kron(design.gram(_weigh(weights, trials)), hessian(o.family, z[0])),)
 
-    # Without slopes, as at the start, all rows have the same curvature for each trial: k^2 times less to do.
     return lax.cond(jnp.any(params.weight != 0), general, alike)
 
 
