@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from jaxml import families, glm, optimize
+from jaxml.glm import subsample
 from jaxml.predictors import Linear
 from jaxml.status import Status
 from tolerances import assert_agree
@@ -337,3 +339,16 @@ def test_rare_levels_cost_a_large_fit_no_more_than_others():
         and fit.curvatures < plain.curvatures == plain.evaluations
     )
     np.testing.assert_allclose(fit.params.weight, plain.params.weight, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_slow_steps_with_old_curvature_are_no_runaway(monkeypatch):
+    """A subsample of two rows for each coefficient leads to many slow steps; fresh curvature then shows how far it still is, which is
+    no growth."""
+    monkeypatch.setattr(subsample, "_ENOUGH", 20)
+    X, y = load_digits(return_X_y=True)
+    spread = X.std(axis=0)
+    X = (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    solver = optimize.Newton(max_steps=101)  # a program of its own, compiled with that subsample
+    fit = glm.fit(families.Categorical(10), X, y, l2=1 / len(y), solver=solver)
+    assert fit.status == Status.CONVERGED and fit.steps > 15

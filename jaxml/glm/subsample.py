@@ -19,7 +19,7 @@ _SHARES = 20, 12  # least and most of the rows: every 20th, every 12th
 _FEW = 4  # rows for each coefficient in the first curvature
 _NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 _SEEN = 0.25  # least share of the spread of a column that the rows must have
-_ENOUGH = 20  # rows for each coefficient, of which the subsample has a twelfth or less
+_ENOUGH = 100  # rows for each coefficient, of which the subsample has a twelfth or less
 _TELLING = 30  # rows that must have told of it: (sum x^2)^2 / sum x^4
 
 

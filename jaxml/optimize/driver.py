@@ -274,7 +274,7 @@ class _Descent(NamedTuple):
             # Old curvature makes any convergence linear. Only steps that do not become shorter may go on for ever, which is judged
             # with curvature of this point.
             endless = slow & (jnp.linalg.norm(direction) > 0.7 * jnp.linalg.norm(s.direction))
-            doubtful = reached & endless & (s.steps >= _SUSPECT) & ~s.fresh
+            doubtful = reached & endless & (s.steps >= _SUSPECT) & ~(s.fresh & s.current)
             # The decrement before it is one to compare with only if it came from the curvature of its point as well.
             dragging &= s.fresh & (steps >= _SUSPECT)
             doubtful |= dragging & ~s.current
