@@ -18,17 +18,18 @@ from jax.scipy.linalg import solve_triangular
 from jaxml.chunks import where_needed
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
-from jaxml.glm.subsample import without_noise
 from jaxml.likelihood import row_information, row_loss
 from jaxml.linalg import matmul
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.driver import Costs
-from jaxml.optimize.newton import cholesky_root
+from jaxml.optimize.newton import cholesky_root, equilibrate
 from jaxml.optimize.objective import Evaluation
 from jaxml.predictors import Linear, linear
 from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
 from jaxml.rows import Rows, column, fold_blocks
+
+_NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 
 
 @record
@@ -229,7 +230,7 @@ class GLMObjective:
             most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // block))
             used = jnp.minimum(most * block, sample.rows.n)
             share = sample.share * (sample.rows.n / used)
-            found = penalised(tuple(without_noise(share * gram, used, k) for gram in grams(sample.rows, params, most)))
+            found = penalised(tuple(_without_noise(share * gram, used, k) for gram in grams(sample.rows, params, most)))
             # What the sample does not see, as a rare level of a factor, only all rows can tell.
             return found, cholesky_root(found[-1], float(jnp.finfo(dtype).eps) ** -0.5)[1]
 
@@ -245,6 +246,16 @@ class GLMObjective:
 
         block = lambda carry, first, fresh: add(carry, rows.block(first, size), fresh, spare)
         return fold_blocks(block, start, n, size, most)
+
+
+def _without_noise(gram: Array, rows: Array, k: int) -> Array:
+    """The Gram of a sample, or of it the k x k block of each column where the correlations between columns are no more than the noise
+    of so few rows: of two preconditioners that are off by as much, the one without eigenvalues near 0."""
+    p, unit = len(gram), equilibrate(gram)[1]
+    column = jnp.arange(p) // k
+    own = column[:, None] == column
+    between = jnp.sum(jnp.square(jnp.where(own, 0, unit)))
+    return jnp.where(own | (between > _NOISE * p * (p - k) / rows), gram, 0)
 
 
 def curvature_price(used: int, rows: int, p: int) -> float:

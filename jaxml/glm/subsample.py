@@ -4,20 +4,20 @@ They are drawn at random, one of 12 to 20. Where few of these tell of a column, 
 in proportion to what each row contributes to the spreads of the columns instead, and weigh accordingly less.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jaxml.chunks import where_needed
 from jaxml.families.base import Family
-from jaxml.rows import Rows
+from jaxml.glm.objective import GLMObjective, total_weight
+from jaxml.rows import Rows, fold_blocks
 
 _SAMPLE = 16  # rows for each coefficient, within the bounds
 _SHARES = 20, 12  # least and most of the rows: every 20th, every 12th
 _FEW = 4  # rows for each coefficient in the first curvature
-_NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 _SEEN = 0.25  # least share of the spread of a column that the rows must have
 _ENOUGH = 100  # rows for each coefficient, of which the subsample has a twelfth or less
 _TELLING = 30  # rows that must have told of it: (sum x^2)^2 / sum x^4
@@ -45,11 +45,11 @@ def subsample_tells(family: Family, rows: Rows) -> bool:
     return rows.n * max(1, k - 1) >= _ENOUGH * rows.X.shape[1] * k
 
 
-def subsample(o: Any, unit: Array, spread: Array) -> Subsample:
+def subsample(o: GLMObjective, unit: Array, spread: Array) -> Subsample:
     """Rows from all over the file, since files come sorted, and at random, since they come in a rhythm.
 
-    ``o`` is a :class:`jaxml.glm.objective.GLMObjective`, ``spread`` (d,) the mean squares of the centred columns. A sample with less
-    than a quarter of one would lead far away: its share is infinite, it is not finite anywhere, and all rows are used from the start.
+    ``spread`` (d,) are the mean squares of the centred columns. A sample with less than a quarter of one would lead far away: its
+    share is infinite, it is not finite anywhere, and all rows are used from the start.
     """
     # Each row tells of every free parameter of its own.
     few = -(-_FEW * o.coefficients // (o.curvature_block * o.family.free_size))
@@ -61,20 +61,29 @@ def subsample(o: Any, unit: Array, spread: Array) -> Subsample:
     some = o.rows.take(jnp.asarray(order, jnp.int32))
     some = some._replace(weights=some.mass)
 
-    def balanced(rows: Rows, center: Array, spread: Array) -> Rows:
-        return _balanced(rows, center, spread, len(order))
+    def balanced(center: Array, spread: Array) -> tuple[Rows, Array]:
+        some = _balanced(o.rows, center, spread, len(order))
+        return some, _tells(some, center, spread, o.block)
 
-    some = where_needed(~_tells(some, o.center, spread), balanced, some, o.rows, o.center, spread)
-    total = jnp.sum(some.mass * o.family.trials(some.safe().y))
-    return Subsample(some, jnp.where(_tells(some, o.center, spread), o.total / total, jnp.inf), unit, few)
+    tells = _tells(some, o.center, spread, o.block)
+    some, tells = where_needed(~tells, balanced, (some, tells), o.center, spread)
+    return Subsample(some, jnp.where(tells, o.total / total_weight(o.family, some), jnp.inf), unit, few)
 
 
-def _tells(some: Rows, center: Array, spread: Array) -> Array:
+def _tells(some: Rows, center: Array, spread: Array, block: int) -> Array:
     """Whether the rows have enough of the spread of each column, and that not from a few of them: these might be separated."""
-    mass = jnp.where(some.on, some.mass, 0)[:, None]
-    shares = jnp.where(mass > 0, mass * jnp.square(some.X - center), 0)
-    seen, squares = jnp.sum(shares, axis=0), jnp.sum(jnp.square(shares), axis=0)
-    return jnp.all((seen >= _SEEN * spread * jnp.sum(mass)) & (jnp.square(seen) >= _TELLING * squares))
+    size = min(block, some.n)
+
+    def add(total: tuple[Array, Array], first: Array, fresh: Array) -> tuple[Array, Array]:
+        part = some.block(first, size)
+        mass = jnp.where(part.on & fresh, part.mass, 0)[:, None]
+        shares = jnp.where(mass > 0, mass * jnp.square(part.X - center), 0)
+        return total[0] + jnp.sum(shares, axis=0), total[1] + jnp.sum(jnp.square(shares), axis=0)
+
+    # (block by block: all shares at once would be as large as the rows)
+    seen, squares = fold_blocks(add, (jnp.zeros_like(spread), jnp.zeros_like(spread)), some.n, size)
+    mass = jnp.sum(jnp.where(some.on, some.mass, 0))
+    return jnp.all((seen >= _SEEN * spread * mass) & (jnp.square(seen) >= _TELLING * squares))
 
 
 def _balanced(rows: Rows, center: Array, spread: Array, size: int) -> Rows:
@@ -89,14 +98,3 @@ def _balanced(rows: Rows, center: Array, spread: Array, size: int) -> Rows:
     index = jnp.minimum(jnp.searchsorted(edges, places), rows.n - 1)
     some = rows.take(index)
     return some._replace(weights=mass[index] / jnp.where(chance[index] > 0, chance[index], 1))
-
-
-def without_noise(gram: Array, rows: Array, k: int) -> Array:
-    """The Gram of a sample, or of it the k x k block of each column where the correlations between columns are no more than the noise
-    of so few rows: of two preconditioners that are off by as much, the one without eigenvalues near 0."""
-    diagonal, p = jnp.diagonal(gram), len(gram)
-    scale = lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
-    column = jnp.arange(p) // k
-    own = column[:, None] == column
-    between = jnp.sum(jnp.square(jnp.where(own, 0, gram * scale[:, None] * scale)))
-    return jnp.where(own | (between > _NOISE * p * (p - k) / rows), gram, 0)

@@ -139,7 +139,8 @@ def inverse_root(curvature: Curvature, gradient: Array) -> Root:
     return where_needed(~ok & fresh, substitute, Root(root, ok, jnp.zeros_like(gradient)), first, hessian)
 
 
-def _equilibrate(matrix: Array) -> tuple[Array, Array]:
+def equilibrate(matrix: Array) -> tuple[Array, Array]:
+    """The inverse roots of the diagonal, (p,), and the matrix with a unit diagonal that they make of it."""
     diagonal = jnp.diagonal(matrix)
     scale = lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
     return scale, matrix * scale[:, None] * scale
@@ -147,7 +148,7 @@ def _equilibrate(matrix: Array) -> tuple[Array, Array]:
 
 def cholesky_root(matrix: Array, least: float = 100) -> tuple[Array, Array]:
     """R with R R' = matrix^-1, by Cholesky of the equilibrated matrix, and whether its pivots are above ``least`` eps."""
-    scale, unit = _equilibrate(matrix)
+    scale, unit = equilibrate(matrix)
     factor = jnp.linalg.cholesky(unit)
     pivots = jnp.diagonal(factor) ** 2
     ok = (
@@ -161,7 +162,7 @@ def cholesky_root(matrix: Array, least: float = 100) -> tuple[Array, Array]:
 
 
 def _eigen_root(matrix: Array, gradient: Array) -> Root:
-    scale, unit = _equilibrate(matrix)
+    scale, unit = equilibrate(matrix)
     finite = jnp.all(jnp.isfinite(unit))
     values, vectors = jnp.linalg.eigh(jnp.where(finite, unit, jnp.eye(len(unit), dtype=unit.dtype)))
     eps, largest = jnp.finfo(values.dtype).eps, jnp.max(jnp.abs(values), initial=0)
