@@ -10,8 +10,7 @@ from jax import Array, lax
 
 _LANES = 50  # on a CPU: what stays in the cache, and one slow lane holds 49 others, not all
 _NUMBERS = 1 << 19  # that all lanes of a chunk work on; a lane with half as many of its own keeps the cores busy alone
-
-_SMALL = 1 << 12  # numbers
+_SMALL = 1 << 12  # numbers up to which an array may be copied at each step
 
 
 def in_chunks(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,15 +77,12 @@ def where_needed(needed: Array, compute: Callable[..., Any], otherwise: Any, *op
     pure, around = jax.closure_convert(compute, *operands)
     # A vector has one layout: XLA gives the loop no other one of the data, for which it would copy them before every loop.
     flat = [jnp.ravel(a) for a in around]
-    small = [a.size <= _SMALL for a in around]
 
     def trip(carry: tuple[Array, Any]) -> tuple[Array, Any]:
-        some = [a for a, tie in zip(flat, small, strict=True) if tie]
-        still, tied, rest = lax.optimization_barrier((carry[0], operands, some))
-        rest = iter(rest)
-        inside = [next(rest) if tie else a for a, tie in zip(flat, small, strict=True)]
-        return jnp.zeros_like(still), pure(
-            *tied, *(jnp.reshape(a, b.shape) for a, b in zip(inside, around, strict=True))
-        )
+        small = [a if a.size <= _SMALL else None for a in flat]
+        still, tied, some = lax.optimization_barrier((carry[0], operands, small))
+        inside = [a if b is None else b for a, b in zip(flat, some, strict=True)]
+        shaped = (jnp.reshape(a, b.shape) for a, b in zip(inside, around, strict=True))
+        return jnp.zeros_like(still), pure(*tied, *shaped)
 
     return lax.while_loop(lambda carry: carry[0], trip, (needed, otherwise))[1]

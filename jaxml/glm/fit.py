@@ -161,9 +161,8 @@ def fit_rows(
     if check and not isinstance(result.status, jax.core.Tracer):
         status = int(result.status)
         said = remarks(result, rows) if status == Status.BOUNDARY or not link.known else []
-        if (
-            eager and status == Status.CONVERGED and not full_rank and doubt
-        ):  # (the columns of others are not the user's)
+        # (the columns of others are not the user's)
+        if eager and status == Status.CONVERGED and not full_rank and doubt:
             asked = float(tolerance(solver.tol, rows.X.dtype))
             said += [sentence for sentence in [location(result, rows, facts, asked)] if sentence]
         if said or status != Status.CONVERGED:

@@ -20,19 +20,19 @@ def limit(workload: Workload, options: Options) -> Outcome:
     """jaxml and several ways to read X once, in turns."""
     problem = problems.make(workload.sized(options))
     field, _ = contestants.entrants(problem)
-    return passes(workload.title, problem, [entrant for entrant in field if entrant.ours], workload.goal, options)
+    return passes(workload, problem, [entrant for entrant in field if entrant.ours], options)
 
 
-def passes(title: str, problem: Problem, ours: list[Entrant], most: float | None, options: Options) -> Outcome:
-    """What the first of ``ours`` takes, in passes; ``most`` is the goal."""
+def passes(workload: Workload, problem: Problem, ours: list[Entrant], options: Options) -> Outcome:
+    """What the first of ``ours`` takes, in passes."""
     field = [Entrant(f"a pass, {name}", _reading(run), compiles=True) for name, run in _passes(problem).items()]
     gap = lambda found: 0.0 if found is None else stationarity(problem, found)
     entries = contest([*ours, *field], gap, UNTIL, options.repetitions)
     fastest = min((e for e in entries if not e.ours), key=lambda e: e.median)
     units = ratio_to_ours(entries[0], fastest)
     rate = problem.X.nbytes / fastest.median / 1e9
-    goals = [] if most is None else [Goal(f"{title}: a fit in passes over X", units, most, above=False)]
-    return Outcome(entries, goals, [f"fastest pass: {fastest.name}, {rate:.1f} GB/s"])
+    goal = Goal(f"{workload.title}: a fit in passes over X", units, workload.more["passes"], above=False)
+    return Outcome(entries, [goal], [f"fastest pass: {fastest.name}, {rate:.1f} GB/s"])
 
 
 def _reading(run: Callable[[], Any]) -> Callable[[Any, int], Answer]:

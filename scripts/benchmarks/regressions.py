@@ -31,7 +31,7 @@ def compete(workload: Workload, problem: Problem, options: Options) -> Outcome:
     if "passes" not in workload.more or entries[0].tolerance is None:
         return found
     ours = field[0]._replace(tolerances=(entries[0].tolerance,))
-    read = limit.passes(workload.title, problem, [ours], workload.more["passes"], options)
+    read = limit.passes(workload, problem, [ours], options)
     return found._replace(goals=[*found.goals, *read.goals], remarks=[*found.remarks, *read.remarks])
 
 

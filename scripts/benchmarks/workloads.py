@@ -71,7 +71,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload(
         "growth-columns", "growth from 50,000 x 25 by columns", processes.growth, 50_000, 25, None, {"along": "columns"}
     ),
-    Workload("limit", "logistic 100,000 x 100, condition 1", limit.limit, 100_000, 100, PASSES),
+    Workload("limit", "logistic 100,000 x 100, condition 1", limit.limit, 100_000, 100, more={"passes": PASSES}),
     Workload("memory-tall", "memory 1,000,000 x 50", processes.memory, 1_000_000, 50, 0.15),
     Workload("memory-wide", "memory 100,000 x 500", processes.memory, 100_000, 500, 0.15),
     Workload("cold", "a whole program, 569 x 30", processes.cold),
