@@ -29,6 +29,14 @@ def put(a, place, value):
 VALUES = {
     "nan-in-X": (families.Bernoulli(), put(X, (3, 1), np.nan), Y, {}, r"X\[3, 1\] is missing"),
     "inf-in-X": (families.Bernoulli(), put(X, (3, 1), np.inf), Y, {}, r"X\[3, 1\] is infinite"),
+    # its start is a least-squares problem, whose SVD never ends at an infinite entry
+    "inf-in-X-of-a-domain": (
+        families.Gamma(),
+        put(X, (3, 1), np.inf),
+        Y + 1,
+        {"offset": 0 * W},
+        r"X\[3, 1\] is infinite",
+    ),
     "nan-in-y": (families.Poisson(), X, put(Y, 2, np.nan), {}, r"y\[2\] = nan is missing"),
     "inf-in-y": (families.Poisson(), X, put(Y, 2, np.inf), {}, r"y\[2\] = inf is outside the support of Poisson"),
     "nan-in-weights": (families.Bernoulli(), X, Y, {"weights": put(W, 4, np.nan)}, r"weights\[4\] = nan is not finite"),

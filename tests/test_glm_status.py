@@ -173,6 +173,11 @@ def test_infeasible_where_no_mean_is_positive():
     )
 
 
+def test_infeasible_where_weights_times_counts_overflow():
+    huge = np.finfo(DTYPE).max / 10
+    ends(Status.INFEASIBLE, families.Poisson(), np.eye(2, dtype=DTYPE)[:, :1], [100, 200], weights=[huge, huge])
+
+
 def test_infeasible_start_given_by_the_user():
     init = Linear(jnp.array([-10.0]), jnp.array(-1.0))
     ends(Status.INFEASIBLE, families.Gamma(), OVERLAPPING[0], np.arange(1.0, 7.0), link="identity", init=init)
@@ -196,27 +201,28 @@ def test_a_fit_whose_coefficients_are_lost_has_no_numbers():
 
 
 @pytest.mark.parametrize("place", ["X", "y", "weights", "offset"])
-def test_non_finite_data_inside_jit_are_told_by_the_status(place):
+@pytest.mark.parametrize(("family", "spoilt"), [(families.Bernoulli(), np.nan), (families.Gamma(), np.inf)])
+def test_non_finite_data_inside_jit_are_told_by_the_status(family, spoilt, place):
     X, y = OVERLAPPING
-    rows = {"X": X, "y": y.astype(float), "weights": np.ones(6), "offset": np.zeros(6)}
-    rows[place] = np.where(np.arange(rows[place].size).reshape(rows[place].shape) == 2, np.nan, rows[place])
-    assert int(in_jit(**rows).status) == Status.NON_FINITE
+    rows = {"X": X, "y": y + 0.5 * isinstance(family, families.Gamma), "weights": np.ones(6), "offset": np.zeros(6)}
+    rows[place] = np.where(np.arange(rows[place].size).reshape(rows[place].shape) == 2, spoilt, rows[place])
+    assert int(in_jit(family, **rows).status) == Status.NON_FINITE
 
 
 def test_all_weights_zero_or_a_negative_one_inside_jit_are_told_by_the_status():
     X, y = OVERLAPPING
     for weights in (np.zeros(6), np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0])):
-        assert int(in_jit(X, y.astype(float), weights, np.zeros(6)).status) == Status.NON_FINITE
+        assert int(in_jit(families.Bernoulli(), X, y.astype(float), weights, np.zeros(6)).status) == Status.NON_FINITE
 
 
 def test_y_outside_the_support_inside_jit_is_told_by_the_status():
     X, y = OVERLAPPING
-    assert int(in_jit(X, y + 1.0, np.ones(6), np.zeros(6)).status) == Status.NON_FINITE
+    assert int(in_jit(families.Bernoulli(), X, y + 1.0, np.ones(6), np.zeros(6)).status) == Status.NON_FINITE
 
 
 @jax.jit
-def in_jit(X, y, weights, offset):
-    return glm.fit(families.Bernoulli(), X, y, weights=weights, offset=offset)
+def in_jit(family, X, y, weights, offset):
+    return glm.fit(family, X, y, weights=weights, offset=offset)
 
 
 def test_check_false_looks_at_nothing_and_warns_of_nothing():

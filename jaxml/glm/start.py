@@ -30,6 +30,7 @@ def starting_point(objective: GLMObjective, survey: Survey, intercept: bool) -> 
     k = () if family.natural_size is None else (family.natural_size,)
     zero = Linear(jnp.zeros(rows.X.shape[1:] + k, rows.X.dtype), jnp.zeros(k, rows.X.dtype) if intercept else None)
     level = intercept_only(family, link, survey)
+    level = jnp.where(jnp.isfinite(level), level, 0)  # weights times responses may overflow
     low, high = links.domain(family, link)
     confined = family.natural_size is None and (low > -jnp.inf or high < jnp.inf)
     if not confined:
@@ -148,7 +149,8 @@ def _inside(objective: GLMObjective, survey: Survey, level: Array, zero: Linear,
     room = 0.1 * jnp.minimum(jnp.abs(level - low), jnp.abs(high - level))
     design, z = objective.linear(zero)
     w = jnp.ones_like(z) if rows.weights is None else jnp.where(rows.on, rows.weights, 0)
-    a = design.dense() * jnp.sqrt(w)[:, None]
+    # (an SVD of what is not finite may never end)
+    a = jnp.where(survey.ok, design.dense() * jnp.sqrt(w)[:, None], 0)
     theta = jnp.linalg.lstsq(a, jnp.where(w > 0, target - z, 0) * jnp.sqrt(w))[0]
     squares = ravel_pytree(zero)[1](theta)
     distance = _Distance(objective, low + room, high - room)
