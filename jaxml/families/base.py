@@ -264,6 +264,11 @@ class Family:
         return self.statistic(y) / (m if self.natural_size is None else m[..., None])
 
 
+def unit_base(family: Family, y: Array) -> Array:
+    """``log_base`` of a family with b = 1, whose log-likelihood is minus its loss."""
+    return jnp.zeros(jnp.shape(y), y.dtype if jnp.issubdtype(y.dtype, jnp.floating) else jnp.float32)
+
+
 def tails_from(lowest: float, y: Array, tails: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:
     """``tails(y)`` from the lowest value of a law on, 0 and 1 below."""
     inside = y >= lowest

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
 from jaxml import special
-from jaxml.families.base import Family, family
+from jaxml.families.base import Family, family, unit_base
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.incomplete import beta_tails
@@ -41,8 +41,7 @@ class Bernoulli(Family):
     def statistic(self, y):
         return y
 
-    def log_base(self, y):
-        return jnp.zeros_like(y)
+    log_base = unit_base
 
     def support(self, y):
         return (y == 0) | (y == 1)

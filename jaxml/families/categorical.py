@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
 from jaxml import special
-from jaxml.families.base import Family, family, static_field
+from jaxml.families.base import Family, family, static_field, unit_base
 from jaxml.families.bernoulli import Binomial, log_ratio_term, outcomes_loss, share_entropy
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
@@ -44,8 +44,7 @@ class Categorical(Family):
     def statistic(self, y):
         return jax.nn.one_hot(y, self.classes)
 
-    def log_base(self, y):
-        return jnp.zeros(jnp.shape(y), jnp.float32)  # exact, and no wider than any eta
+    log_base = unit_base
 
     def support(self, y):
         return (y >= 0) & (y < self.classes) & (y == jnp.floor(y))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml import special
-from jaxml.families.base import Family, family, raised_spread, tails_from
+from jaxml.families.base import Family, family, raised_spread, tails_from, unit_base
 from jaxml.incomplete import gamma_tails
 from jaxml.loggamma import digamma_gap, log_gamma_gap
 
@@ -39,8 +39,7 @@ class Exponential(Family):
     def statistic(self, y):
         return y
 
-    def log_base(self, y):
-        return jnp.zeros_like(y)
+    log_base = unit_base
 
     def support(self, y):
         return (y > 0) & jnp.isfinite(y)

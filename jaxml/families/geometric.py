@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
 from jaxml import special
-from jaxml.families.base import Family, family, tails_from
+from jaxml.families.base import Family, family, tails_from, unit_base
 from jaxml.families.expectation import average, lattice
 from jaxml.families.functions import log_density
 from jaxml.families.poisson import draw
@@ -46,8 +46,7 @@ class Geometric(Family):
     def statistic(self, y):
         return y
 
-    def log_base(self, y):
-        return jnp.zeros_like(y)
+    log_base = unit_base
 
     def support(self, y):
         return (y >= 1) & (y == jnp.floor(y)) & jnp.isfinite(y)

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxml import links
 from jaxml.chunks import in_chunks
 from jaxml.compiling import program
-from jaxml.families.base import Family
+from jaxml.families.base import Family, unit_base
 from jaxml.families.functions import hessian, natural
 from jaxml.glm import dispersion
 from jaxml.glm.certificate import runs_away
@@ -27,6 +27,7 @@ from jaxml.glm.objective import (
     flat_directions,
     penalty_table,
     recentred,
+    ridge,
     total_weight,
 )
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
@@ -105,13 +106,19 @@ def compiled_fit(
 
     result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank, spread)
     centred = balanced(minimum_norm(rank, result.params), l2, family)
+    # what the last step, after the last evaluation, gains
+    gain = jnp.where(jnp.all(ravel_pytree(result.params)[0] == point.x), 0, jnp.square(result.decrement) / 2)
     value = lax.stop_gradient(result.value) / still.total
     params, value = _differentiable(centred, value, family, rows, l2, frame, rank, link, firth)
 
     judged = isinstance(solver, Newton) or point.x.size <= _DENSE or solver.tol is not None
     gradient_norm = _relative_gradient(ravel_pytree(start)[1](point.gradient), frame.center, still)
     n = dispersion.observations(rows, weight_kind)
-    likelihood, phi = _likelihood(family, rows, params, facts, rank, n, link, weight_kind, hull, block)
+    loss = None
+    if not firth:
+        weight = total_weight(family, rows)
+        loss = value * weight - lax.stop_gradient(gain) - ridge(l2, weight, params)
+    likelihood, phi = _likelihood(family, rows, params, loss, rank, n, link, weight_kind, hull, block)
     total = still.total
     return Fit(
         params=params,
@@ -369,7 +376,7 @@ def _likelihood(
     family: Family,
     rows: Rows,
     params: Linear,
-    facts: Survey,
+    loss: Array | None,
     rank: Rank,
     n: Array,
     link: Link,
@@ -377,7 +384,8 @@ def _likelihood(
     hull: bool,
     block: int | None,
 ) -> tuple[Array | None, Array | None]:
-    """Maximised log-likelihood and dispersion, each None where it is not defined (see :class:`Fit`)."""
+    """Maximised log-likelihood and dispersion, each None where it is not defined (see :class:`Fit`); ``loss`` is the sum of the rows'
+    at the params, None where it is not known."""
     estimated = family.estimates_dispersion or (hull and family.has_deviance)
     safe, eta = dispersion.fitted_natural(family, link, rows, params)
     phi = None
@@ -387,4 +395,6 @@ def _likelihood(
         phi = jnp.asarray(family.dispersion)
     if hull or weight_kind == "sampling":
         return None, phi
+    if loss is not None and type(family).log_base is unit_base:
+        return -loss, phi
     return dispersion.fitted_log_likelihood(family, safe, eta, n, weight_kind, block), phi

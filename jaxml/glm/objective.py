@@ -103,9 +103,8 @@ class GLMObjective:
         return Evaluation(self.scale * value, gradient, *hessians)
 
     def penalty(self, params: Linear) -> Array:
-        """N/2 (l2_w |w|^2 + l2_b b^2)."""
-        squares = jax.tree.map(lambda p, a: jnp.sum(p * jnp.square(a)), self.l2, params)
-        return self.total / 2 * sum(jax.tree.leaves(squares))
+        """See :func:`ridge`."""
+        return ridge(self.l2, self.total, params)
 
     def linear(self, params: Linear) -> tuple[Design, Array]:
         """The design and the linear predictors of all rows, those of weight 0 made safe."""
@@ -304,6 +303,12 @@ def _alike(table: Array) -> Array:
 def expected_gram(o: GLMObjective, params: Linear) -> Array:
     """X' W X on all rows at once, W the expected curvature; differentiable in everything."""
     return _exact_grams(o, params)[-1]
+
+
+def ridge(l2: Linear, total: Array, params: Linear) -> Array:
+    """N/2 (l2_w |w|^2 + l2_b b^2)."""
+    squares = jax.tree.map(lambda p, a: jnp.sum(p * jnp.square(a)), l2, params)
+    return total / 2 * sum(jax.tree.leaves(squares))
 
 
 def total_weight(family: Family, rows: Rows) -> Array:

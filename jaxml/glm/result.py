@@ -29,8 +29,8 @@ class Fit:
         gradient_norm: max_j |g_j| / (sum w rms(x_j)) at the last evaluated point.
         decrement: Newton decrement there: distance to the optimum in standard errors at dispersion 1 (first-order solvers with
             more than 1,000 parameters: the solver's own measure).
-        log_likelihood: maximised log-likelihood (at the maximum-likelihood dispersion where it is estimated); None for
-            sampling weights and for check='hull'.
+        log_likelihood: maximised log-likelihood (at the maximum-likelihood dispersion where it is estimated; where b = 1 as the last
+            evaluation tells it, to a part of decrement^2); None for sampling weights and for check='hull'.
         dispersion: Pearson statistic / (n - rank) where it is estimated, the known one elsewhere, None for a family without.
         observations: n, the sum of frequency weights or the number of rows with positive weight.
         l2: Linear, the penalty on each of the params.
