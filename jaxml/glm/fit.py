@@ -225,4 +225,4 @@ def _sized(solver: Any, rows: Rows, family: Family) -> Any:
     k, d = family.natural_size or 1, rows.X.shape[1]
     large = rows.n * (d * k) ** 2 >= _LARGE
     sampled = block_rows(rows.X) and subsample_tells(family, rows)
-    return replace(solver, reuse=bool(large and (sampled or curvature_price(rows.n, rows.n, d * k) > _DEAR)))
+    return replace(solver, reuse=bool(large and (sampled or curvature_price(rows.n, rows.n, d * k, k) > _DEAR)))

@@ -24,6 +24,7 @@ UNDECIDED = -2  # a plain objective met what only the full program can settle; s
 _MOST_HALVINGS = 45
 _LEAST_CUT = 1 / 1024
 _SAMPLE_STEPS = 12  # most steps on the subsample (stage 0)
+_SURELY = 1.5  # times its price that curvature of all rows must save: rates are guesses, and L-BFGS becomes better
 _MISLED = 2  # halvings along a direction from curvature of a sample
 _SUSPECT = 8  # steps from which slow convergence with curvature that is not of each point is looked into
 
@@ -93,12 +94,14 @@ class Costs(NamedTuple):
 
     Attributes:
         price: for each stage, the evaluations that one curvature is worth there.
+        tries: how often curvature is taken from the sample in stage 1 before all rows are asked.
         rate: for each stage, by what a step with fresh curvature shrinks the decrement.
         near: the decrement at which stage 0 has done its work.
         jump: the decrement to expect at the beginning of stage 1.
     """
 
     price: tuple[float, ...]
+    tries: int
     rate: tuple[float, ...]
     near: Array
     jump: Array
@@ -281,7 +284,7 @@ class _Descent(NamedTuple):
             dragging &= s.current
             doubtful &= hasattr(self.objective, "unbounded")
         shrunk = jnp.clip(decrement / s.decrement, 1e-3, 0.99)
-        rate = jnp.where(s.first, 0, jnp.where(s.fresh | (s.rate == 0), shrunk, jnp.sqrt(shrunk * s.rate)))
+        rate = jnp.where(s.first, 0, jnp.where(s.fresh | (s.rate == 0), shrunk, shrunk**0.25 * s.rate**0.75))
         return _Trial(
             point=point,
             hessian=ev.hessian,
@@ -366,18 +369,20 @@ class _Descent(NamedTuple):
         return getattr(self.objective, "costs", None)
 
     def wants_curvature(self, s: _State, t: _Trial, advance: Array) -> tuple[Array, Array]:
-        """Whether fresh curvature pays for itself in evaluations saved, and whether it is to come from the next stage: once two of this
-        one have not helped."""
+        """Whether fresh curvature pays for itself in evaluations saved, and whether it is to come from the next stage: once this
+        one has been tried."""
         costs = self.costs
         if costs is None:
             return t.slow, jnp.asarray(False)
         price, rate = (jnp.asarray(a, t.decrement.dtype) for a in (costs.price, costs.rate))
-        deeper = (s.stage > 0) & (s.seen + s.fresh >= 2) & (s.stage < self.last)
+        deeper = (s.stage > 0) & (s.stage < self.last) & (s.seen + s.fresh >= costs.tries)
         stage = s.stage + (advance | deeper)
+        worth = jnp.where(deeper, _SURELY, 1) * price[stage]
         goal = jnp.where(stage == 0, costs.near, self.tol)
         left = jnp.log(jnp.maximum(jnp.where(advance, costs.jump, t.decrement) / goal, 1))
         now = left / -jnp.log(jnp.clip(t.rate, 1e-3, 0.99))
-        pays = (t.rate > 0) & (now > price[stage] + left / -jnp.log(rate[stage]) + 1)
+        pays = (now > worth + left / -jnp.log(rate[stage]) + 1) | (now > self.rule.max_steps - t.steps)
+        pays &= t.rate > 0
         return pays, deeper & pays & t.accept
 
     def _separated(self, s: _State, t: _Trial) -> Any:
