@@ -61,7 +61,7 @@ def to_compute(value: Any, dtype: Any, name: str, exact: bool = False) -> jax.Ar
     if not isinstance(value, jax.core.Tracer):
         limit = 2 ** (jnp.finfo(dtype).nmant + 1)
         if value.size and value.dtype != dtype and (exact or jnp.issubdtype(value.dtype, jnp.integer)):
-            largest = np.nanmax(np.abs(np.asarray(value, np.float64)), initial=0)
+            largest = _largest(np.asarray(value))
             if largest > limit and np.isfinite(largest):
                 raise OverflowError(
                     f"{name} holds the integer {int(largest)}, which {jnp.dtype(dtype).name} cannot hold exactly (limit {limit})."
@@ -74,6 +74,13 @@ def to_compute(value: Any, dtype: Any, name: str, exact: bool = False) -> jax.Ar
         if value.dtype == np.float64 and jnp.dtype(dtype) == jnp.float32 and jnp.zeros(()).dtype == jnp.float32:
             _warn_float64()
     return jnp.asarray(value, dtype)
+
+
+def _largest(array: np.ndarray) -> float:
+    """The largest size of a number; for integers without arrays on the way."""
+    if array.dtype.kind in "iu":
+        return float(max(int(array.max()), -int(array.min())))
+    return float(np.nanmax(np.abs(array.astype(np.float64)), initial=0))
 
 
 class PrecisionWarning(UserWarning):
