@@ -473,6 +473,14 @@ def test_weight_kinds_share_the_coefficients_and_differ_in_the_dispersion():
     assert_agree(precision.log_likelihood, expected, "fit", 1)
 
 
+@over(*(name for name, case in CASES.items() if not case.family.estimates_dispersion))
+def test_log_likelihood_of_a_fit_is_that_of_its_rows(case):
+    X, y, weights = data(case)
+    rows = families.log_prob(case.family, glm.predict_natural(base_fit(case), X), y)
+    expected = np.sum(np.where(weights > 0, weights * np.where(weights > 0, rows, 0), 0))
+    assert_agree(base_fit(case).log_likelihood, expected, "same", 1)
+
+
 def test_score_is_the_mean_log_likelihood():
     case = CASES["poisson-log"]
     X, y, weights = data(case)

@@ -341,6 +341,19 @@ def test_rare_levels_cost_a_large_fit_no_more_than_others():
     np.testing.assert_allclose(fit.params.weight, plain.params.weight, rtol=1e-7, atol=1e-8)
 
 
+def test_large_softmax_fits_buy_no_curvature_of_all_rows():
+    """It is worth a hundred evaluations; steps by that of the sample get there in a few dozen, to the same point."""
+    rng = np.random.default_rng(0)
+    n, d, k = 20_000, 10, 4
+    X = rng.standard_normal((n, d))
+    y = np.argmax(X @ rng.standard_normal((d, k)) + rng.gumbel(size=(n, k)), axis=1)
+    fit, plain = (
+        glm.fit(families.Categorical(k), X, y, solver=optimize.Newton(reuse=reuse)) for reuse in (True, False)
+    )
+    assert fit.status == Status.CONVERGED and fit.curvatures <= 3 < plain.curvatures
+    np.testing.assert_allclose(fit.params.weight, plain.params.weight, rtol=1e-7, atol=1e-8)
+
+
 @pytest.mark.slow
 def test_slow_steps_with_old_curvature_are_no_runaway(monkeypatch):
     """A subsample of two rows for each coefficient leads to many slow steps; fresh curvature then shows how far it still is, which is

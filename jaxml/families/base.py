@@ -266,7 +266,8 @@ class Family:
 
 def unit_base(family: Family, y: Array) -> Array:
     """``log_base`` of a family with b = 1, whose log-likelihood is minus its loss."""
-    return jnp.zeros(jnp.shape(y), y.dtype if jnp.issubdtype(y.dtype, jnp.floating) else jnp.float32)
+    dtype = jnp.result_type(y)
+    return jnp.zeros(jnp.shape(y), dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.float32)
 
 
 def tails_from(lowest: float, y: Array, tails: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array]:

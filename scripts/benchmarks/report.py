@@ -29,7 +29,11 @@ def machine() -> dict[str, Any]:
             continue
     device = jax.devices()[0]
     facts = {"cpu": _cpu(), "cores": os.cpu_count(), "device": f"{device.platform}, {device.device_kind}"}
-    return facts | {"system": platform.platform(), "python": platform.python_version(), "packages": versions}
+    return facts | {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": versions,
+    }
 
 
 def _cpu() -> str:
