@@ -43,9 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{w.id:28} {w.title}" for w in WORKLOADS))
         return 0
+    if options.repetitions < 1:
+        parser.error(f"--repetitions must be at least 1, got {options.repetitions}")
     try:
         chosen = select(options.only)
-    except ValueError as error:
+        if options.output is not None:  # before a quarter of an hour is spent
+            options.output.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
     run(chosen, Options(options.repetitions, options.quick), options.output)
@@ -69,7 +73,6 @@ def run(chosen: list[Workload], options: Options, folder: Path | None) -> None:
     if len(chosen) > 1 and goals:
         console.print(report.goal_table(goals))
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         report.save(folder, chosen, results, goals, seconds)
         (folder / "benchmark.txt").write_text(console.export_text())
 

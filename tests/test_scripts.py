@@ -561,6 +561,14 @@ def test_the_benchmark_refuses_an_unknown_workload(capsys):
     assert "there are logistic-1000x10-1" in capsys.readouterr().err
 
 
+def test_the_benchmark_refuses_what_it_could_not_use_before_it_measures(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert benchmark.main(["--only", "logistic-1000x10", "--output", str(tmp_path / "file")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(["--repetitions", "0"])
+    assert "--repetitions must be at least 1, got 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("family", problems.RESIDUALS)
 def test_the_gradient_of_the_benchmark_is_that_of_the_objective(family):
     more = {"family": family, "classes": 3, "weighted": family != "softmax", "l2": 0.3}
