@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from jaxml import families, glm, optimize
 from jaxml.glm import subsample
 from jaxml.predictors import Linear
-from jaxml.status import Status
+from jaxml.status import ConvergenceWarning, Status
 from tolerances import assert_agree
 
 pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="the cases are designed for 64-bit mode")
@@ -339,6 +339,17 @@ def test_rare_levels_cost_a_large_fit_no_more_than_others():
         and fit.curvatures < plain.curvatures == plain.evaluations
     )
     np.testing.assert_allclose(fit.params.weight, plain.params.weight, rtol=1e-7, atol=1e-8)
+
+
+def test_coefficients_whose_rounding_leaves_the_domain_are_not_returned_in_silence():
+    """Predictors of size 1 as differences of numbers of 1e18: some of them are on the wrong side of 0."""
+    rng = np.random.default_rng(0)
+    X = np.stack([1000 + 1e-12 * rng.normal(size=8), 1000 + 1e-6 * rng.normal(size=8)], axis=1)
+    y = np.array([0.174, 0.219, 0.453, 0.851, 0.264, 1.176, 0.154, 0.426])
+    offset = np.array([-320.0, 154.0, -707.0, -146.0, -111.0, 379.0, 150.0, 249.0])
+    with pytest.warns(ConvergenceWarning, match="The mean of column 0 of X is .* times its spread"):
+        fit = glm.fit(families.Gamma(), X, y, offset=offset)
+    assert not np.isfinite(fit.dispersion)
 
 
 def test_large_softmax_fits_buy_no_curvature_of_all_rows():

@@ -45,14 +45,15 @@ def in_doubt(fit: Fit, facts: Survey, asked: Any) -> Array:
     if fit.params.bias is None or not len(facts.mean):
         return doubt
     lost = jnp.finfo(facts.mean.dtype).eps * jnp.max(jnp.abs(facts.mean) @ jnp.abs(fit.params.weight))
-    size = (
-        jnp.max(jnp.abs(facts.statistic), initial=1) * facts.total / (1 if fit.dispersion is None else fit.dispersion)
-    )
+    phi = 1 if fit.dispersion is None else jnp.where(jnp.isfinite(fit.dispersion), fit.dispersion, 1)
+    size = jnp.max(jnp.abs(facts.statistic), initial=1) * facts.total / phi
     return doubt | ~(10 * lost * jnp.sqrt(size) <= BUDGET)
 
 
 def _of_columns(fit: Fit, rows: Rows, facts: Survey) -> str:
     d, phi = rows.X.shape[1], 1.0 if fit.dispersion is None else float(fit.dispersion)
+    if not np.isfinite(phi) and float(fit.observations) > int(fit.rank):
+        phi = 1.0  # some predictor is outside the domain, and that may be by this rounding
     if fit.params.bias is None or not d or not (np.isfinite(phi) and phi > 0):
         return ""
     eps, name = float(jnp.finfo(rows.X.dtype).eps), str(rows.X.dtype)
