@@ -25,9 +25,9 @@ from jaxml.glm.objective import (
     GLMObjective,
     balanced,
     flat_directions,
+    l2_penalty,
     penalty_table,
     recentred,
-    ridge,
     total_weight,
 )
 from jaxml.glm.rank import Rank, design_rank, minimum_norm
@@ -115,9 +115,9 @@ def compiled_fit(
     gradient_norm = _relative_gradient(ravel_pytree(start)[1](point.gradient), frame.center, still)
     n = dispersion.observations(rows, weight_kind)
     loss = None
-    if not firth:
+    if not firth and type(family).log_base is unit_base:
         weight = total_weight(family, rows)
-        loss = value * weight - lax.stop_gradient(gain) - ridge(l2, weight, params)
+        loss = value * weight - lax.stop_gradient(gain) - l2_penalty(l2, weight, params)
     likelihood, phi = _likelihood(family, rows, params, loss, rank, n, link, weight_kind, hull, block)
     total = still.total
     return Fit(
@@ -384,8 +384,8 @@ def _likelihood(
     hull: bool,
     block: int | None,
 ) -> tuple[Array | None, Array | None]:
-    """Maximised log-likelihood and dispersion, each None where it is not defined (see :class:`Fit`); ``loss`` is the sum of the rows'
-    at the params, None where it is not known."""
+    """Maximised log-likelihood and dispersion, each None where it is not defined (see :class:`Fit`); ``loss`` is that of all rows
+    at the params where it tells the log-likelihood, else None."""
     estimated = family.estimates_dispersion or (hull and family.has_deviance)
     safe, eta = dispersion.fitted_natural(family, link, rows, params)
     phi = None
@@ -395,6 +395,6 @@ def _likelihood(
         phi = jnp.asarray(family.dispersion)
     if hull or weight_kind == "sampling":
         return None, phi
-    if loss is not None and type(family).log_base is unit_base:
+    if loss is not None:
         return -loss, phi
     return dispersion.fitted_log_likelihood(family, safe, eta, n, weight_kind, block), phi

@@ -24,7 +24,7 @@ from jaxml.compiling import program
 from jaxml.glm.covariance import user_null
 from jaxml.glm.dispersion import weighted_sum
 from jaxml.glm.fit import fit_rows
-from jaxml.glm.objective import flat_directions, linear_predictors, penalty_table, recentred, total_weight
+from jaxml.glm.objective import flat_directions, l2_penalty, linear_predictors, penalty_table, recentred, total_weight
 from jaxml.glm.rank import Rank, design_rank, minimum_norm, surely_full_rank
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail
@@ -234,7 +234,6 @@ class _Objective:
         expected = select(jnp.square(turn) * jnp.exp(u) / (1 + jnp.exp(t + u)))
         total = total_weight(families.Poisson(), self.rows)
         ridge = jnp.diag(total * jnp.concatenate([jnp.ravel(p) for p in jax.tree.leaves(self.l2)]))
-        penalty = sum(jnp.sum(p * jnp.square(a)) for p, a in zip(self.l2, theta, strict=True) if a is not None)
         gradient = jax.tree.map(lambda g, p, a: g + total * p * a, design.transposed(select(slope)), self.l2, theta)
 
         def whole(gram: Array, side: Any, corner: Array) -> Array:
@@ -245,7 +244,7 @@ class _Objective:
 
         none = jax.tree.map(jnp.zeros_like, theta)
         return Evaluation(
-            jnp.sum(select(value)) + total / 2 * penalty,
+            jnp.sum(select(value)) + l2_penalty(self.l2, total, theta),
             _Joint(gradient, jnp.where(self.fixed, 0, jnp.sum(select(score)))),
             whole(design.gram(select(zz)), design.transposed(zt), jnp.sum(tt)),
             whole(design.gram(expected), none, jnp.sum(select(jnp.square(score)))),
@@ -382,9 +381,8 @@ def _log_mean(params: Linear, rows: Rows, link: Link) -> Array:
 
 def _mean_objective(family: Any, link: Link, rows: Rows, params: Linear, l2: Linear) -> Array:
     z = linear_predictors(rows, jnp.zeros_like(params.weight), params)[1]
-    squares = jax.tree.map(lambda p, a: jnp.sum(p * jnp.square(a)), l2, params)
     total = weighted_sum(rows.weights, row_loss(family, link, z, rows.y))
-    return total / jnp.sum(rows.mass) + sum(jax.tree.leaves(squares)) / 2
+    return total / jnp.sum(rows.mass) + l2_penalty(l2, 1, params)
 
 
 def _covariance(H: Array, flat: Any, gone: Any, joint: _Joint, center: Array, alpha: Array, fixed: Array) -> Array:

@@ -105,8 +105,8 @@ class GLMObjective:
         return Evaluation(self.scale * value, gradient, *hessians)
 
     def penalty(self, params: Linear) -> Array:
-        """See :func:`ridge`."""
-        return ridge(self.l2, self.total, params)
+        """See :func:`l2_penalty`."""
+        return l2_penalty(self.l2, self.total, params)
 
     def linear(self, params: Linear) -> tuple[Design, Array]:
         """The design and the linear predictors of all rows, those of weight 0 made safe."""
@@ -309,7 +309,7 @@ def expected_gram(o: GLMObjective, params: Linear) -> Array:
     return _exact_grams(o, params)[-1]
 
 
-def ridge(l2: Linear, total: Array, params: Linear) -> Array:
+def l2_penalty(l2: Linear, total: Any, params: Linear) -> Array:
     """N/2 (l2_w |w|^2 + l2_b b^2)."""
     squares = jax.tree.map(lambda p, a: jnp.sum(p * jnp.square(a)), l2, params)
     return total / 2 * sum(jax.tree.leaves(squares))
