@@ -110,3 +110,28 @@ def test_float64_holds_years_and_says_where_it_ends():
     assert not _quiet_fit(families.Normal(), Z + 1e6, y)[1]
     (text,) = _quiet_fit(families.Normal(), Z + 1e13 * LEAN, y)[1]
     assert "float64" in text and "or use" not in text
+
+
+@pytest.mark.parametrize("d", [5, 30])
+def test_few_rows_prove_the_rank_of_correlated_columns_and_never_that_of_dependent_ones(d):
+    """Nor does a fit of them, with variance inflations in the thousands, need the larger program."""
+    from jaxml.glm.rank import least_pivot
+    from jaxml.rows import Rows
+
+    rng, n = np.random.default_rng(0), 900
+    proof = jax.jit(lambda X, center: least_pivot(Rows(X, X[:, 0]), center, True))
+    for trial in range(12):
+        Z, mix = rng.normal(size=(n, d)), rng.normal(size=d - 1)
+        for left in (0.3, 0.03, 0.003):
+            X = Z.copy()
+            X[:, -1] = left * Z[:, -1] + Z[:, :-1] @ mix / np.linalg.norm(mix)
+            X = (X * 10.0 ** rng.integers(-3, 4, size=d) + rng.normal(size=d)).astype(np.float32)
+            share, proves = proof(X, X.mean(axis=0))
+            assert proves and 1 / 5 < float(share) / (left**2 / (1 + left**2)) < 5
+        # (sums of whole multiples of 1/8 are exact)
+        dependent = (rng.integers(-20, 21, (n, d - 1)) * 2.0 ** rng.integers(-3, 4, size=d - 1)).astype(np.float32)
+        last = [dependent @ np.ones(d - 1, np.float32), 3 * dependent[:, 0] + 1, np.full(n, 0.1, np.float32)][trial % 3]
+        X = np.column_stack([dependent, last]).astype(np.float32)[:, rng.permutation(d)]
+        assert not proof(X, X.mean(axis=0)).proves
+    fit, said = _quiet_fit(families.Normal(), Z.astype(np.float32), Z[:, 0].astype(np.float32))
+    assert int(fit.rank) == d + 1 and not said

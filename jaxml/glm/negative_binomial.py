@@ -25,7 +25,7 @@ from jaxml.glm.covariance import user_null
 from jaxml.glm.dispersion import weighted_sum
 from jaxml.glm.fit import fit_rows
 from jaxml.glm.objective import flat_directions, l2_penalty, linear_predictors, penalty_table, recentred, total_weight
-from jaxml.glm.rank import Rank, design_rank, minimum_norm, surely_full_rank
+from jaxml.glm.rank import Rank, design_rank, least_pivot, minimum_norm
 from jaxml.glm.result import Fit
 from jaxml.glm.tails import chi_square_tail
 from jaxml.likelihood import row_loss
@@ -312,7 +312,7 @@ def _search(poisson: Any, rows: Rows, *, link: Link, full: bool) -> _Found:
     free = ~jnp.any(l2.bias > 0) if intercept else jnp.asarray(False)
     share = jnp.where(still.on, still.mass, 0) / jnp.sum(jnp.where(still.on, still.mass, 0))
     center = jnp.where(free, matmul(share, jnp.where(still.on[:, None], still.X, 0)), 0)
-    surely = None if full else surely_full_rank(still, center, intercept)
+    surely = None if full else least_pivot(still, center, intercept).proves
     rank = design_rank(still, center, penalty_table(families.Poisson(), l2), intercept, surely)
     flat = flat_directions(rank.null, l2, families.Poisson())
 

@@ -31,38 +31,47 @@ class Rank(NamedTuple):
     null: Array | None
 
 
-def surely_full_rank(rows: Rows, center: Array, intercept: bool) -> Array:
-    """Whether a few of the rows alone prove that [X, 1] has full column rank."""
-    return proves_full_rank(least_pivot(rows, center, intercept), rows.X.shape[1])
+class Pivot(NamedTuple):
+    """What a few rows tell of the rank.
 
-
-def proves_full_rank(pivot: Array, d: int) -> Array:
-    """Whether a least pivot of d columns is not rounding."""
-    return pivot > 1e4 * d * jnp.finfo(pivot.dtype).eps
-
-
-def least_pivot(rows: Rows, center: Array, intercept: bool) -> Array:
-    """The least share of a column, centred if there is an intercept, that those before it do not explain, in a few of the rows.
-
-    Up to a factor of 2, for many columns of 5; it is 1 / (variance inflation). 0 for fewer rows than columns, NaN where it is lost
-    in rounding.
+    Attributes:
+        share: the least share of a column, centred if there is an intercept, that those before it do not explain, up to a factor of 2,
+            for many columns of 5; it is 1 / (variance inflation). 0 for fewer rows than columns, NaN where it is lost in rounding.
+        proves: whether it is no rounding, and so proves that [X, 1] has full column rank.
     """
-    n, d = rows.X.shape
-    p = d + intercept
-    if n < p or d == 0:
-        return jnp.asarray(float(n >= p), rows.X.dtype)
 
-    def of(count: int) -> Array:
+    share: Array
+    proves: Array
+
+
+def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
+    """The least pivot of the Gram of a few rows, or in float32, where rounding hides those below some 1e-3 d, of their QR."""
+    n, d = rows.X.shape
+    p, eps = d + intercept, float(jnp.finfo(rows.X.dtype).eps)
+    if n < p or d == 0:
+        return Pivot(jnp.asarray(float(n >= p), rows.X.dtype), jnp.asarray(n >= p))
+
+    def few_columns(count: int, rows: Rows, center: Array) -> tuple[Array, Array]:
         some = rows.take(slice(None, None, max(1, n // count)))
         on = some.on
         x = centred_columns(jnp.where(on[:, None], some.X, 0), on, center, intercept)
-        x = x * _power_of_two(jnp.linalg.norm(x, axis=0))
-        pivots = jnp.diagonal(jnp.linalg.cholesky(matmul(x.T, x))) ** 2
-        return jnp.where(jnp.sum(on) >= p, jnp.min(pivots), 0)
+        return x * _power_of_two(jnp.linalg.norm(x, axis=0)), jnp.sum(on) >= p
+
+    def by_gram(count: int) -> Pivot:
+        x, enough = few_columns(count, rows, center)
+        share = jnp.where(enough, jnp.min(jnp.diagonal(jnp.linalg.cholesky(matmul(x.T, x))) ** 2), 0)
+        return Pivot(share, share > 1e4 * d * eps)
+
+    def by_qr(rows: Rows, center: Array) -> Pivot:
+        x, enough = few_columns(many, rows, center)
+        share = jnp.where(enough, jnp.min(jnp.square(jnp.diagonal(jnp.linalg.qr(x, mode="r")))), 0)
+        return Pivot(share, share > (10 * max(len(x), d) * eps) ** 2)
 
     few, many = max(3 * p, 1000), max(20 * p, 1000)
-    pivot = of(few)
-    return pivot if few == many else lax.cond(proves_full_rank(pivot, d), lambda: pivot, lambda: of(many))
+    pivot = by_gram(few)
+    if few != many:
+        pivot = lax.cond(pivot.proves, lambda: pivot, lambda: by_gram(many))
+    return pivot if eps < 1e-10 else where_needed(~pivot.proves, by_qr, pivot, rows, center)
 
 
 def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, surely_full: Array | None) -> Rank:

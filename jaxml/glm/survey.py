@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from jaxml.checks import verdict
 from jaxml.families.base import Family
-from jaxml.glm.rank import least_pivot, proves_full_rank
+from jaxml.glm.rank import least_pivot
 from jaxml.rows import Rows, fold_blocks
 
 
@@ -26,7 +26,7 @@ class Survey(NamedTuple):
         offset: () or (k,), weighted mean of the offset, summing to 0 over the classes of a redundant family; 0 without one.
         ok: all values are finite and in the support.
         full_rank: a few rows prove that the design has full rank (False: not known).
-        pivot: how far the columns are from dependent, see :func:`jaxml.glm.rank.least_pivot`.
+        pivot: how far the columns are from dependent, see :class:`jaxml.glm.rank.Pivot`.
     """
 
     mean: Array
@@ -59,9 +59,8 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     fine &= jnp.all(jnp.isfinite(rms))
     center = mean if intercept else jnp.zeros_like(mean)
     pivot = least_pivot(rows, center, intercept)
-    full = proves_full_rank(pivot, rows.X.shape[1])
     offset = _mean_offset(family, rows, w / weight)
-    return Survey(mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, full, pivot)
+    return Survey(mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, pivot.proves, pivot.share)
 
 
 def _mean_offset(family: Family, rows: Rows, share: Array) -> Array:

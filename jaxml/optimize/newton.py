@@ -35,10 +35,11 @@ class Pairs(NamedTuple):
 
 
 class NewtonMemory(NamedTuple):
-    """The root of the Hessian last seen, and the L-BFGS pairs since then."""
+    """The root of the Hessian last seen, the L-BFGS pairs since then, and their scale of it (see :func:`_scale`)."""
 
     root: "Root"
     pairs: Pairs
+    scale: Array
 
 
 class Root(NamedTuple):
@@ -89,7 +90,7 @@ class Newton:
         if not self.reuse:
             return None
         root = Root(jnp.eye(x.size, dtype=x.dtype), jnp.asarray(False), jnp.zeros_like(x))
-        return NewtonMemory(root, empty_pairs(self.memory, x))
+        return NewtonMemory(root, empty_pairs(self.memory, x), jnp.ones((), x.dtype))
 
     def reusable(self, memory: NewtonMemory) -> Array:
         """Whether the curvature in memory may serve at another point: one with idle directions would never move along them."""
@@ -105,12 +106,13 @@ class Newton:
         root = where_needed(fresh, lambda gradient: inverse_root(curvature, gradient), memory.root, point.gradient)
         pairs = push(memory.pairs, previous, point, keep=~first & ~fresh, conjugate=True)
         pairs = jax.tree.map(lambda a: jnp.where(fresh | first, 0, a), pairs)
-        scale = _scale(pairs, root)
+        # The pairs of a subsample are not those of all rows, but the curvature has changed along its steps all the same.
+        scale = _scale(pairs, root, jnp.where(fresh, 1, memory.scale))
         direction = two_loop(
             pairs, -point.gradient, lambda q: scale * (root.factor @ (root.factor.T @ q - root.downhill))
         )
         decrement = jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0))
-        return direction, jnp.maximum(decrement, jnp.linalg.norm(root.downhill)), NewtonMemory(root, pairs)
+        return direction, jnp.maximum(decrement, jnp.linalg.norm(root.downhill)), NewtonMemory(root, pairs, scale)
 
 
 def inverse_root(curvature: Curvature, gradient: Array) -> Root:
@@ -212,13 +214,13 @@ def _conjugate(pairs: Pairs, s: Array, y: Array) -> tuple[Array, Array]:
     return jnp.where(good, other_s, s), jnp.where(good, other_y, y)
 
 
-def _scale(pairs: Pairs, root: Root) -> Array:
+def _scale(pairs: Pairs, root: Root, otherwise: Array) -> Array:
     """By how much the curvature along the pairs is below that of the root, the mean of y'RR'y / s'y: what has changed since mostly
     changed everywhere."""
     known = pairs.rho > 0
     ratio = pairs.rho * jnp.sum(jnp.square(pairs.y @ root.factor), axis=1)
     mean = jnp.sum(jnp.where(known, ratio, 0)) / jnp.maximum(jnp.sum(known), 1)
-    return jnp.where(mean > 0, 1 / jnp.where(mean > 0, mean, 1), 1)
+    return jnp.where(mean > 0, 1 / jnp.where(mean > 0, mean, 1), otherwise)
 
 
 def two_loop(pairs: Pairs, gradient: Array, inverse: Any) -> Array:
