@@ -61,6 +61,21 @@ def from_lower_products(pieces: list[Array]) -> Array:
     return jnp.tril(lower) + jnp.tril(lower, -1).T
 
 
+def split(v: Array, blocks: int) -> Array:
+    """The parts of a vector (p,) that b blocks of a matrix (b, q, q) see, (b, q): block i has the coefficients i, i + b, i + 2 b..."""
+    return v.reshape(-1, blocks).T
+
+
+def join(parts: Array) -> Array:
+    """The vector of which :func:`split` makes the parts."""
+    return parts.T.reshape(-1)
+
+
+def diagonal(matrix: Array) -> Array:
+    """(p,), that of a matrix or of its blocks."""
+    return jnp.diagonal(matrix) if matrix.ndim == 2 else join(jnp.diagonal(matrix, axis1=1, axis2=2))
+
+
 def normal_draws(key: Array, mean: Array, covariance: Array, draws: int) -> Array:
     """(draws, p) from N(mean, covariance), which may be singular.
 

@@ -13,7 +13,7 @@ from jaxml import ConvergenceWarning, Status, optimize, report
 from jaxml.chunks import where_needed
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
 from jaxml.optimize.driver import Point
-from jaxml.optimize.newton import empty_pairs, push, two_loop
+from jaxml.optimize.newton import empty_pairs, lbfgs_product, push
 from marks import mostly_slow
 
 X64 = jax.config.jax_enable_x64
@@ -397,7 +397,7 @@ def test_pairs_of_a_quadratic_are_conjugate_and_end_preconditioned_steps_within_
     wrong = jnp.linalg.inv(A + noise @ noise.T)
     look = lambda x: Point(x, x @ A @ x / 2 - B @ x, A @ x - B)
     point, pairs = look(jnp.zeros(d)), empty_pairs(d, jnp.zeros(d))
-    step = lambda: point.x - two_loop(pairs, point.gradient, lambda q: wrong @ q)
+    step = lambda: point.x - lbfgs_product(pairs, point.gradient, lambda q: wrong @ q)
     for _ in range(d):
         new = look(step())
         pairs, point = push(pairs, point, new, keep=jnp.asarray(True), conjugate=True), new

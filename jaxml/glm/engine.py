@@ -13,7 +13,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxml import links
-from jaxml.chunks import in_chunks
+from jaxml.chunks import in_chunks, where_needed
 from jaxml.compiling import program
 from jaxml.families.base import Family, unit_base
 from jaxml.families.functions import hessian, natural
@@ -35,6 +35,7 @@ from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point
 from jaxml.glm.subsample import subsample, subsample_tells
 from jaxml.glm.survey import Survey, survey
+from jaxml.linalg import diagonal
 from jaxml.links import Link
 from jaxml.optimize import LBFGS, Newton, Result, Trace, driver
 from jaxml.optimize.driver import UNDECIDED, Curvature
@@ -70,10 +71,10 @@ def compiled_fit(
 ) -> Fit:
     """Everything of :func:`jaxml.glm.fit` that runs on the device; the arguments have been read, cast and surveyed.
 
-    With ``plain``, for Newton's method and a design known to have full rank, the program has no part for what most fits never
-    meet: a design of less rank, a Hessian that Cholesky cannot factor, and the certificate of separation. It compiles in half the
-    time. Where one of them is called for the search stops, the status is :data:`jaxml.optimize.driver.UNDECIDED`, and the full
-    program must be run.
+    With ``plain``, for Newton's method and a design known to have full rank, or of which every slope is penalised (then the rank is
+    not looked at, and ``rank`` that of full rank), the program has no part for what most fits never meet: a design of less rank, a
+    Hessian that Cholesky cannot factor, and the certificate of separation. It compiles in half the time. Where one of them is called
+    for the search stops, the status is :data:`jaxml.optimize.driver.UNDECIDED`, and the full program must be run.
     """
     intercept = l2.bias is not None
     frozen, still = lax.stop_gradient((family, rows, l2)), lax.stop_gradient(facts)
@@ -82,17 +83,18 @@ def compiled_fit(
     frame = _Frame(*(jnp.where(free_bias & jnp.isfinite(a), a, 0) for a in (still.mean, still.offset)))
     moved = frame.shift(frozen[1])
     objective = GLMObjective(frozen[0], moved, frame.center, frozen[2], still.total, 1, link, block)
+    spread = jnp.square(still.rms) - jnp.square(frame.center)
     if firth:
         objective = JeffreysObjective(**vars(objective))
     elif _may_separate(family, link):
-        size = still.weight * jnp.sum(jnp.square(still.rms) - jnp.square(frame.center), initial=intercept)
-        objective = _Separable(**vars(objective), size=size, extreme=_extreme(family, still, intercept))
+        size = still.weight * jnp.sum(spread, initial=intercept)
+        extreme = _extreme(family, still, intercept)
+        objective = _Separable(**vars(objective), spread=spread, size=size, extreme=extreme)
     start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
     if family.redundant:  # steps keep the sum over the classes, so the start decides it
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
-    settled = still.ok & still.full_rank if plain else jnp.asarray(True)
+    settled = still.ok & (still.full_rank | needs_no_rank(family, l2)) if plain else jnp.asarray(True)
     start = jax.tree.map(lambda a: jnp.where(settled, a, jnp.nan), start)
-    spread = jnp.square(still.rms) - jnp.square(frame.center)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
     def search(
@@ -101,8 +103,14 @@ def compiled_fit(
         table = penalty_table(family, objective.l2)
         rank = design_rank(objective.rows, objective.center, table, intercept, None if plain else full)
         flat = flat_directions(rank.null, objective.l2, family)
-        objective = replace(objective, flat=flat, precise=not plain, plain=plain)
-        return *_solve(objective, start, solver, unit, spread, trace), rank
+        whole = replace(objective, flat=flat, precise=not plain, plain=plain)
+        if firth or not _by_class(family, solver):
+            return *_solve(whole, start, solver, unit, spread, trace), rank
+        found = _solve(replace(objective, plain=True, blocks=family.natural_size), start, solver, unit, spread, trace)
+        if not plain:
+            again = lambda start, unit, spread: _solve(whole, start, solver, unit, spread, trace)
+            found = where_needed(found[0].status == UNDECIDED, again, found, start, unit, spread)
+        return *found, rank
 
     result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank, spread)
     centred = balanced(minimum_norm(rank, result.params), l2, family)
@@ -171,10 +179,12 @@ class _Separable(GLMObjective):
     """A GLM objective that may fall for ever along a direction, and can prove it.
 
     Attributes:
+        spread: (d,) mean squares of the centred columns.
         size: the trace of the Hessian were the curvature of each row 1.
         extreme: of the shape of the bias (zeros without one): -1 or 1 where every row has the least or greatest statistic.
     """
 
+    spread: Any = None
     size: Any = None
     extreme: Any = None
 
@@ -187,10 +197,18 @@ class _Separable(GLMObjective):
         """Whether some direction that no penalty holds might be one of separation: a weight, or the bias alone."""
         return ~jnp.all(self.l2.weight > 0) | jnp.any(self.extreme != 0)
 
-    def faint(self, hessian: Array) -> Array:
-        """Whether hardly any row still has curvature, as after a long way along a direction of separation, or the bias alone is
-        one."""
-        return (jnp.trace(hessian) < 1e-6 * self.scale * self.size) | jnp.any(self.extreme != 0)
+    def faint(self, hessian: Array, fresh: Array) -> Array:
+        """Whether hardly any row still has curvature, as after a long way along a direction of separation, as far as a Hessian that is
+        ``fresh`` tells; or the bias alone is one."""
+        return (fresh & (jnp.sum(diagonal(hessian)) < 1e-6 * self.scale * self.size)) | jnp.any(self.extreme != 0)
+
+    def drifts(self, step: Linear, decrement: Array) -> Array:
+        """Whether the curvature along a last step is lost in rounding beside that of the rows, as where the step is not short though
+        it gains nothing."""
+        moves = [jnp.max(jnp.abs(jnp.sqrt(jnp.maximum(self.spread, 0)) @ jnp.abs(step.weight)), initial=0)]
+        moves += [] if step.bias is None else [jnp.max(jnp.abs(step.bias))]
+        eps = jnp.finfo(decrement.dtype).eps
+        return jnp.square(decrement) < 10 * eps * self.scale * self.total * jnp.square(jnp.max(jnp.stack(moves)))
 
 
 def _extreme(family: Family, facts: Survey, intercept: bool) -> Array:
@@ -198,6 +216,16 @@ def _extreme(family: Family, facts: Survey, intercept: bool) -> Array:
     low, high = (0.0, jnp.inf) if family.redundant else family.mean_bounds
     at = jnp.where(facts.statistic <= low, -1.0, jnp.where(facts.statistic >= high, 1.0, 0.0))
     return (at if intercept else 0 * at).astype(facts.mean.dtype)
+
+
+def needs_no_rank(family: Family, l2: Linear) -> Any:
+    """Whether nothing but ``rank`` itself follows from the rank of the design."""
+    return (l2.weight > 0).all() & (not family.estimates_dispersion)
+
+
+def _by_class(family: Family, solver: Any) -> bool:
+    """Whether to try curvature of each class alone: that of all classes is at most k times it, and some k times as dear."""
+    return isinstance(solver, Newton) and bool(solver.reuse) and family.redundant and family.natural_size > 2
 
 
 def _may_separate(family: Family, link: Link) -> bool:

@@ -16,9 +16,10 @@ from jaxml import links
 from jaxml.checks import check_family, check_options, check_values, read_rows
 from jaxml.compiling import staged
 from jaxml.families.base import Family
-from jaxml.glm.engine import compiled_fit, plain_fit
+from jaxml.glm.engine import compiled_fit, needs_no_rank, plain_fit
 from jaxml.glm.location import location
 from jaxml.glm.objective import curvature_price
+from jaxml.glm.rank import matrix_rank
 from jaxml.glm.refine import LEAST_PIVOT, is_least_squares, may_be, refined_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
@@ -156,6 +157,8 @@ def fit_rows(
         if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
             check_values(family, rows, check)
         result = compiled_fit(*data, facts, plain=False, **static)
+    elif needs_no_rank(family, l2) and not facts.full_rank:
+        result = replace(result, rank=matrix_rank(rows, facts.mean, intercept))
     if refine and may_be(~(facts.pivot >= LEAST_PIVOT), check):
         result = refined_fit(result, rows, facts.pivot)
     if check and not isinstance(result.status, jax.core.Tracer):

@@ -6,6 +6,7 @@ next to no cost; only where it does not is the whole X factored by QR, columns i
 later ones are aliased, as in R.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -94,6 +95,12 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, su
         return Rank(rank, jax.vmap(lambda column: _unpenalised(null, column), 1)(penalties))
 
     return where_needed(~surely_full, factor, Rank(full, jnp.zeros((k, q, q), rows.X.dtype)), rows, center)
+
+
+@partial(jax.jit, static_argnames="intercept")
+def matrix_rank(rows: Rows, center: Array, intercept: bool) -> Array:
+    """That of [X, 1], of the columns less their ``center``, alone."""
+    return _factored(rows, center, intercept)[0]
 
 
 def minimum_norm(rank: Rank, params: Linear) -> Linear:

@@ -60,7 +60,9 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     center = mean if intercept else jnp.zeros_like(mean)
     pivot = least_pivot(rows, center, intercept)
     offset = _mean_offset(family, rows, w / weight)
-    return Survey(mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, pivot.proves, pivot.share)
+    return Survey(
+        mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, pivot.proves, pivot.share
+    )
 
 
 def _mean_offset(family: Family, rows: Rows, share: Array) -> Array:

@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxml.chunks import where_needed
+from jaxml.linalg import diagonal
 from jaxml.optimize.objective import Objective
 from jaxml.status import Status
 
@@ -76,10 +77,11 @@ class Curvature(NamedTuple):
 
     Attributes:
         fresh: whether the matrices were computed at this point.
-        hessian: (p, p).
-        scoring: (p, p) or None.
+        hessian: (p, p), or the blocks of it (b, q, q).
+        scoring: of that shape, or None.
         substitutes: whether a root is sought by other means where that of the matrices fails (else it is NaN); static.
         better: from the Hessian a way to the root with more digits than that has, and whether it worked; or None.
+        complete: what makes of the inverse of blocks that of the Hessian, as far as it is known, ``complete(inverse, v)``; or None.
     """
 
     fresh: Array
@@ -87,6 +89,7 @@ class Curvature(NamedTuple):
     scoring: Array | None = None
     substitutes: bool = True
     better: Callable[[Array], tuple[Array, Array]] | None = None
+    complete: Callable[[Callable[[Array], Array], Array], Array] | None = None
 
 
 class Costs(NamedTuple):
@@ -115,8 +118,8 @@ class Rule(Protocol):
     curvature: bool  # evaluates the curvature at all
     reuse: bool  # may keep the curvature of an earlier point
 
-    def init(self, x: Array) -> Any:
-        """The solver's memory before the first evaluation."""
+    def init(self, x: Array, blocks: int) -> Any:
+        """The solver's memory before the first evaluation, of a Hessian of so many blocks."""
         ...
 
     def direction(
@@ -224,7 +227,7 @@ class _Descent(NamedTuple):
             point=Point(x, inf, jnp.zeros_like(x)),
             direction=jnp.zeros_like(x),
             size=jnp.ones((), x.dtype),
-            memory=self.rule.init(x),
+            memory=self.rule.init(x, self.blocks),
             decrement=inf,
             held=jnp.zeros((), x.dtype),
             fresh=yes,
@@ -260,7 +263,8 @@ class _Descent(NamedTuple):
         curvature = None
         if rule.curvature:
             root = (lambda hessian: self.objective.root(self.unravel(x), hessian)) if self.precise else None
-            curvature = Curvature(s.fresh, ev.hessian, ev.scoring, not self.plain, root)
+            complete = self.objective.complete if self.blocks > 1 else None
+            curvature = Curvature(s.fresh, ev.hessian, ev.scoring, not self.plain, root, complete)
         direction, decrement, memory = rule.direction(s.memory, s.point, point, curvature, s.first)
         # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
         no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
@@ -313,6 +317,11 @@ class _Descent(NamedTuple):
         return self.objective.stages - 1
 
     @property
+    def blocks(self) -> int:
+        """Of how many blocks the Hessian is; what lies between them is left out."""
+        return getattr(self.objective, "blocks", 1)
+
+    @property
     def plain(self) -> bool:
         """Whether what only hard problems need is left out of the program: where it is called for the search ends UNDECIDED."""
         return getattr(self.objective, "plain", False)
@@ -329,7 +338,7 @@ class _Descent(NamedTuple):
 
     def held(self, x: Array, hessian: Array) -> Array:
         """The decrement that a few roundings of the point cost: what is asked for below it, as by a great weight, is not to be had."""
-        sizes = jnp.sqrt(jnp.maximum(jnp.diagonal(hessian), 0)) * jnp.abs(x)
+        sizes = jnp.sqrt(jnp.maximum(diagonal(hessian), 0)) * jnp.abs(x)
         return 4 * self.eps * jnp.max(sizes, initial=0)
 
     def lost(self, decrement: Array, value: Array, held: Array) -> Array:
@@ -361,6 +370,9 @@ class _Descent(NamedTuple):
         status = jnp.asarray(RUNNING, jnp.int32)
         for condition, code in reversed(cases):
             status = jnp.where(condition, code, status)
+        if self.plain and self.blocks > 1:  # whole curvature may do better
+            short = (Status.STEP_LIMIT, Status.LINE_SEARCH_FAILED, Status.BOUNDARY)
+            status = jnp.where(jnp.isin(status, jnp.array([int(code) for code in short])), UNDECIDED, status)
         return status
 
     @property
@@ -375,14 +387,17 @@ class _Descent(NamedTuple):
         if costs is None:
             return t.slow, jnp.asarray(False)
         price, rate = (jnp.asarray(a, t.decrement.dtype) for a in (costs.price, costs.rate))
-        deeper = (s.stage > 0) & (s.stage < self.last) & (s.seen + s.fresh >= costs.tries)
+        tried = s.seen + s.fresh >= costs.tries
+        deeper = (s.stage > 0) & (s.stage < self.last) & tried
         stage = s.stage + (advance | deeper)
         worth = jnp.where(deeper, _SURELY, 1) * price[stage]
-        goal = jnp.where(stage == 0, costs.near, self.tol)
+        goal = jnp.where((stage == 0) & (self.last > 0), costs.near, self.tol)
         left = jnp.log(jnp.maximum(jnp.where(advance, costs.jump, t.decrement) / goal, 1))
         now = left / -jnp.log(jnp.clip(t.rate, 1e-3, 0.99))
         pays = (now > worth + left / -jnp.log(rate[stage]) + 1) | (now > self.rule.max_steps - t.steps)
         pays &= t.rate > 0
+        if self.blocks > 1:
+            pays &= ~tried | (stage < self.last)
         return pays, deeper & pays & t.accept
 
     def _separated(self, s: _State, t: _Trial) -> Any:
@@ -390,7 +405,9 @@ class _Descent(NamedTuple):
             return jnp.asarray(False)
         suspect = t.dragging
         if self.rule.curvature:
-            faint = t.converged & s.fresh & self.objective.faint(t.hessian)
+            faint = t.converged & self.objective.faint(t.hessian, s.fresh)
+            if self.rule.reuse:
+                faint |= t.converged & self.objective.drifts(self.unravel(t.direction), t.decrement)
             suspect |= faint & ((s.stage > 0) | (self.objective.stages == 1))
         suspect &= t.accept & self.objective.open
         if self.plain:

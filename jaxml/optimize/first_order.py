@@ -45,7 +45,7 @@ class GradientDescent(_FirstOrder):
     max_steps: int = static_field(default=1000)
     tol: Any = None
 
-    def init(self, x: Array) -> Array:
+    def init(self, x: Array, blocks: int) -> Array:
         """See :class:`jaxml.optimize.driver.Rule`."""
         del x
         return jnp.zeros((), jnp.int32)
@@ -123,7 +123,7 @@ class Optax(_FirstOrder):
     seed: Any = 0
     tol: Any = None
 
-    def init(self, x: Array) -> Any:
+    def init(self, x: Array, blocks: int) -> Any:
         """See :class:`jaxml.optimize.driver.Rule`."""
         return self.transform.init(x)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml.optimize.driver import Point
-from jaxml.optimize.newton import Pairs, empty_pairs, push, two_loop
+from jaxml.optimize.newton import Pairs, empty_pairs, lbfgs_product, push
 from jaxml.records import record, static_field
 
 
@@ -38,7 +38,7 @@ class LBFGS:
     line_search: ClassVar[bool] = True
     reuse: ClassVar[bool] = False
 
-    def init(self, x: Array) -> Pairs:
+    def init(self, x: Array, blocks: int) -> Pairs:
         """See :class:`jaxml.optimize.driver.Rule`."""
         return empty_pairs(self.memory, x)
 
@@ -53,6 +53,6 @@ class LBFGS:
         known = rho > 0
         # Without a pair the scale of the inverse Hessian is unknown: a first step of length 1 at most.
         size = jnp.where(known, (s @ y) / jnp.where(known, y @ y, 1), 1 / jnp.maximum(norm, 1))
-        direction = -two_loop(pairs, point.gradient, lambda q: size * q)
+        direction = -lbfgs_product(pairs, point.gradient, lambda q: size * q)
         decrement = jnp.sqrt(jnp.maximum(-direction @ point.gradient, 0))
         return direction, jnp.where(known | (norm == 0), decrement, jnp.maximum(decrement, norm)), pairs

@@ -48,6 +48,10 @@ class Design(NamedTuple):
         side = matmul(x.T, w.reshape(-1, k * k)).reshape(d * k, k)
         return jnp.block([[core, side], [side.T, jnp.sum(w, axis=0)]])
 
+    def grams(self, w: Array) -> Array:
+        """A' W A, (k, q, q), with the weights (n, k) of each output alone."""
+        return lax.map(self.gram, w.T)
+
     def dense(self) -> Array:
         """A as one array."""
         return jnp.append(self.x, jnp.ones((len(self.x), 1), self.x.dtype), axis=1) if self.intercept else self.x
