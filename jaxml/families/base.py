@@ -136,7 +136,7 @@ class Family:
 
     def divergence(self, p: Array, q: Array) -> Array:
         """KL(p || q) per trial at dispersion 1, also for p close to q; optional, where the difference of log-partition functions
-        loses digits."""
+        loses digits; NaN where it loses none."""
         raise NotImplementedError
 
     def log_saturated(self, y: Any) -> Array:

@@ -301,7 +301,7 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
         )
     family, eta, y = in_dtype_of_eta(family, eta, observations(family, y))
     start, conjugate = _saturated(family, eta, y)
-    half = _bregman(family, start, eta, conjugate + family.loss(eta, y), family.trials(y))
+    half = _divergence(family, start, eta, conjugate + family.loss(eta, y), family.trials(y))
     value = with_derivative_of(_direct_deviance, 2 * half, family, eta, y)
     return jnp.where(family.hull(y) & ~holds_nan(family, eta, y), value, jnp.nan)
 
@@ -331,10 +331,7 @@ def kl_divergence(family: Family, p: ArrayLike, q: ArrayLike, *, trials: Any = N
     """
     family, p, trials = in_dtype_of_eta(family, p, trials)
     q = jnp.asarray(q, p.dtype)
-    if _defines(family, "divergence"):
-        value = family.divergence(p, q)
-    else:
-        value = _bregman(family, p, q, _direct_divergence(family, p, q), 1)
+    value = _divergence(family, p, q, _direct_divergence(family, p, q), 1)
     value = with_derivative_of(_direct_divergence, value, family, p, q) / family.dispersion
     return nan_outside(family, p, _scale(family, trials, 0) * value)
 
@@ -532,6 +529,14 @@ def _conjugate(family: Family, t: Array) -> Array:
 
 def _direct_divergence(family: Family, p: Array, q: Array) -> Array:
     return family.log_partition(q) - family.log_partition(p) - family.inner(q - p, _gradient(family, p))
+
+
+def _divergence(family: Family, start: Array, end: Array, far: Array, m: Any) -> Array:
+    """m B(end, start) by the family's own formula, and `far` where it has none; for families without one by :func:`_bregman`."""
+    if not _defines(family, "divergence"):
+        return _bregman(family, start, end, far, m)
+    value = special.product(m, family.divergence(start, end))
+    return jnp.where(jnp.isnan(value), jnp.maximum(far, 0), value)
 
 
 def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Array:

@@ -63,6 +63,10 @@ class Poisson(Family):
     def conjugate(self, mean):
         return special.xlogx(mean) - mean
 
+    def divergence(self, p, q):
+        near = jnp.abs(q - p) < 0.5
+        return jnp.where(near, jnp.exp(p) * special.exp_gap(jnp.where(near, q - p, 0)), jnp.nan)
+
     def log_saturated(self, y):
         return -log_factorial_gap(y)
 
