@@ -153,9 +153,9 @@ def compiled_fit(
 
 
 @program(static_argnames=(*_STATIC, "full_rank", "check"))
-def plain_fit(*data: Any, full_rank: bool, check: str, **static: Any) -> tuple[Fit, Survey, Array]:
-    """The survey, what most fits need after it, and :func:`jaxml.glm.location.in_doubt`, as one program for the host; see
-    :func:`compiled_fit`.
+def plain_fit(*data: Any, full_rank: bool, check: str, **static: Any) -> tuple[Fit, Survey, Array, Array]:
+    """The survey, what most fits need after it, :func:`jaxml.glm.location.in_doubt`, and whether nothing is left to do or to say: one
+    program for the host; see :func:`compiled_fit`.
 
     Where the survey does not find good values and full rank the search ends where it starts, with the status
     :data:`jaxml.optimize.driver.UNDECIDED`.
@@ -171,7 +171,8 @@ def plain_fit(*data: Any, full_rank: bool, check: str, **static: Any) -> tuple[F
     if full_rank:
         facts = facts._replace(full_rank=jnp.asarray(True))
     fit = compiled_fit(*data, facts, plain=True, **static)
-    return fit, facts, in_doubt(fit, facts, tolerance(solver.tol, rows.X.dtype))
+    doubt = in_doubt(fit, facts, tolerance(solver.tol, rows.X.dtype))
+    return fit, facts, doubt, (fit.status == int(Status.CONVERGED)) & facts.full_rank & ~doubt
 
 
 @record

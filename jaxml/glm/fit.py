@@ -6,6 +6,7 @@ table. Source: notes 6; McCullagh & Nelder (1989), chapter 2.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -148,7 +149,11 @@ def fit_rows(
     plain = eager and isinstance(solver, Newton)
     doubt: Any = True
     if plain:
-        result, facts, doubt = plain_fit.alone(*data, full_rank=full_rank, check=check, **static)
+        result, facts, doubt, done = plain_fit.alone(*data, full_rank=full_rank, check=check, **static)
+        if (
+            done and link.known and not refine
+        ):  # one number is read: what more the host does takes longer than a small fit
+            return result
     else:
         facts = survey(family, rows, check or "support", block, intercept)
         if full_rank:
@@ -196,6 +201,17 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
 
 def read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -> Linear:
     """``l2`` of :func:`fit` in the shapes of the params, the weight's being ``shape``."""
+    if type(l2) in (float, int):
+        return _even_penalty(float(l2), shape, np.dtype(dtype), intercept)
+    return _read_penalty(l2, shape, dtype, intercept)
+
+
+@lru_cache
+def _even_penalty(l2: float, *how: Any) -> Linear:
+    return _read_penalty(l2, *how)
+
+
+def _read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -> Linear:
     k = shape[1:]
     pair = l2 if isinstance(l2, Linear) else Linear(l2, 0.0)
     traced = any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(pair))
