@@ -150,9 +150,8 @@ def fit_rows(
     doubt: Any = True
     if plain:
         result, facts, doubt, done = plain_fit.alone(*data, full_rank=full_rank, check=check, **static)
-        if (
-            done and link.known and not refine
-        ):  # one number is read: what more the host does takes longer than a small fit
+        # Mostly this one number is all that is read: what the host does takes long beside a small fit.
+        if done and link.known and not refine:
             return result
     else:
         facts = survey(family, rows, check or "support", block, intercept)

@@ -30,9 +30,7 @@ from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
 from jaxml.rows import Rows, column, fold_blocks
 
-_BLOCKS_RATE = (
-    0.5  # by what a step shrinks the decrement where the curvature of each class is known, but not between them
-)
+_BLOCKS_RATE = 0.5  # by what steps shrink the decrement that know curvature within each class, but not between classes
 _NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 
 

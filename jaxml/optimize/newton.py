@@ -7,7 +7,8 @@ its eigenvalues; directions without curvature and without gradient are left alon
 step has some length, so that no saddle and no maximum passes for a minimum. With
 ``reuse=True`` the factor of an earlier point (or of a subsample of the rows) serves as the initial inverse Hessian of an
 L-BFGS recursion, and the Hessian is computed again where that costs less than the steps it saves, or, for an objective that
-knows no costs, where the convergence is slower than a factor of 0.3 per step.
+knows no costs, where the convergence is slower than a factor of 0.3 per step. Of a model of several classes it may be the blocks
+of the Hessian that belong to each class alone.
 
 Source: notes 2.3, 2.4; Nocedal & Wright (2006), *Numerical Optimization*, chapters 3 and 7.
 """

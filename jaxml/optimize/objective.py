@@ -21,8 +21,8 @@ class Evaluation(NamedTuple):
     Attributes:
         value: (), the objective; +inf or NaN outside its domain.
         gradient: pytree of the shapes of params.
-        hessian: (p, p) in the order of ``ravel_pytree``, or None.
-        scoring: (p, p), a positive semi-definite stand-in (the expected information) for where the Hessian is indefinite, or None.
+        hessian: (p, p) in the order of ``ravel_pytree``, or its blocks, see :func:`jaxml.linalg.split`; or None.
+        scoring: of that shape, a positive semi-definite stand-in (the expected information) for where the Hessian is indefinite, or None.
     """
 
     value: Array
@@ -35,7 +35,8 @@ class Objective(Protocol):
     """The protocol of an objective.
 
     ``stages`` is 1, or 3: stage 0 evaluates a cheap subsample to start from, stage 1 everything, but curvature on a subsample, stage 2
-    everything. Then it has ``costs``, :class:`jaxml.optimize.driver.Costs`.
+    everything. Then it has ``costs``, :class:`jaxml.optimize.driver.Costs`. With ``blocks`` above 1 the Hessian is that many blocks,
+    and ``complete`` makes of their inverse one of the whole, as far as that is known.
     """
 
     @property
