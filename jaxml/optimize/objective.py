@@ -22,7 +22,7 @@ class Evaluation(NamedTuple):
         value: (), the objective; +inf or NaN outside its domain.
         gradient: pytree of the shapes of params.
         hessian: (p, p) in the order of ``ravel_pytree``, or its blocks, see :func:`jaxml.linalg.split`; or None.
-        scoring: of that shape, a positive semi-definite stand-in (the expected information) for where the Hessian is indefinite, or None.
+        scoring: of that shape, a positive semi-definite stand-in (the expected information) where the Hessian is indefinite, or None.
     """
 
     value: Array
