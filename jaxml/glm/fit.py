@@ -147,7 +147,6 @@ def fit_rows(
     # Where the host may look at the status, a program half the size does for most data.
     eager = bool(check) and not staged(data)
     plain = eager and isinstance(solver, Newton)
-    doubt: Any = True
     if plain:
         result, facts, doubt, done = plain_fit.alone(*data, full_rank=full_rank, check=check, **static)
         # Mostly this one number is all that is read: what the host does takes long beside a small fit.
@@ -160,7 +159,7 @@ def fit_rows(
     if not plain or int(result.status) == UNDECIDED:
         if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
             check_values(family, rows, check)
-        result = compiled_fit(*data, facts, plain=False, **static)
+        result, doubt = compiled_fit(*data, facts, plain=False, **static), True
     elif needs_no_rank(family, l2) and not facts.full_rank:
         result = replace(result, rank=matrix_rank(rows, facts.mean, intercept))
     if refine and may_be(~(facts.pivot >= LEAST_PIVOT), check):
