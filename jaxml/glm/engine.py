@@ -206,10 +206,9 @@ class _Separable(GLMObjective):
     def drifts(self, step: Linear, decrement: Array) -> Array:
         """Whether the curvature along a last step is lost in rounding beside that of the rows, as where the step is not short though
         it gains nothing."""
-        moves = [jnp.max(jnp.abs(jnp.sqrt(jnp.maximum(self.spread, 0)) @ jnp.abs(step.weight)), initial=0)]
-        moves += [] if step.bias is None else [jnp.max(jnp.abs(step.bias))]
-        eps = jnp.finfo(decrement.dtype).eps
-        return jnp.square(decrement) < 10 * eps * self.scale * self.total * jnp.square(jnp.max(jnp.stack(moves)))
+        move = jnp.max(jnp.sqrt(jnp.maximum(self.spread, 0)) @ jnp.abs(step.weight), initial=0)
+        move = move if step.bias is None else jnp.maximum(move, jnp.max(jnp.abs(step.bias)))
+        return jnp.square(decrement) < 10 * jnp.finfo(decrement.dtype).eps * self.scale * self.total * jnp.square(move)
 
 
 def _extreme(family: Family, facts: Survey, intercept: bool) -> Array:

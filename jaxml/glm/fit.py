@@ -199,14 +199,8 @@ def _cast(family: Family, rows: Rows, l2: Any, init: Any, intercept: bool) -> tu
 
 def read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -> Linear:
     """``l2`` of :func:`fit` in the shapes of the params, the weight's being ``shape``."""
-    if type(l2) in (float, int):
-        return _even_penalty(float(l2), shape, np.dtype(dtype), intercept)
-    return _read_penalty(l2, shape, dtype, intercept)
-
-
-@lru_cache
-def _even_penalty(l2: float, *how: Any) -> Linear:
-    return _read_penalty(l2, *how)
+    read = _even_penalty if type(l2) in (float, int) else _read_penalty
+    return read(l2, shape, dtype, intercept)
 
 
 def _read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) -> Linear:
@@ -226,6 +220,9 @@ def _read_penalty(l2: Any, shape: tuple[int, ...], dtype: Any, intercept: bool) 
         if not traced and not ((a >= 0) & (a < np.inf)).all():
             raise ValueError(f"l2 must be finite and not negative, got {l2}")
     return Linear(on.broadcast_to(on_weight, shape), on.broadcast_to(on_bias, k) if intercept else None)
+
+
+_even_penalty = lru_cache(_read_penalty)  # that of a number, read a hundred times
 
 
 def _check_firth(l2: Any, solver: Any) -> None:

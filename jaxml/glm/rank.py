@@ -52,21 +52,23 @@ def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
     if n < p or d == 0:
         return Pivot(jnp.asarray(float(n >= p), rows.X.dtype), jnp.asarray(n >= p))
 
-    def few_columns(count: int, rows: Rows, center: Array) -> tuple[Array, Array]:
+    def some_columns(count: int, rows: Rows, center: Array) -> tuple[Array, Array]:
         some = rows.take(slice(None, None, max(1, n // count)))
         on = some.on
         x = centred_columns(jnp.where(on[:, None], some.X, 0), on, center, intercept)
         return x * _power_of_two(jnp.linalg.norm(x, axis=0)), jnp.sum(on) >= p
 
+    def least(factor: Array, enough: Array, rounding: float) -> Pivot:
+        share = jnp.where(enough, jnp.min(jnp.square(jnp.diagonal(factor))), 0)
+        return Pivot(share, share > rounding)
+
     def by_gram(count: int) -> Pivot:
-        x, enough = few_columns(count, rows, center)
-        share = jnp.where(enough, jnp.min(jnp.diagonal(jnp.linalg.cholesky(matmul(x.T, x))) ** 2), 0)
-        return Pivot(share, share > 1e4 * d * eps)
+        x, enough = some_columns(count, rows, center)
+        return least(jnp.linalg.cholesky(matmul(x.T, x)), enough, 1e4 * d * eps)
 
     def by_qr(rows: Rows, center: Array) -> Pivot:
-        x, enough = few_columns(many, rows, center)
-        share = jnp.where(enough, jnp.min(jnp.square(jnp.diagonal(jnp.linalg.qr(x, mode="r")))), 0)
-        return Pivot(share, share > (10 * max(len(x), d) * eps) ** 2)
+        x, enough = some_columns(many, rows, center)
+        return least(jnp.linalg.qr(x, mode="r"), enough, (10 * max(len(x), d) * eps) ** 2)
 
     few, many = max(3 * p, 1000), max(20 * p, 1000)
     pivot = by_gram(few)

@@ -97,7 +97,7 @@ class Costs(NamedTuple):
 
     Attributes:
         price: for each stage, the evaluations that one curvature is worth there.
-        tries: how often curvature is taken from the sample in stage 1 before all rows are asked.
+        tries: how often curvature is taken from the sample in stage 1 before all rows are asked, and blocks of it in the last stage.
         rate: for each stage, by what a step with fresh curvature shrinks the decrement.
         near: the decrement at which stage 0 has done its work.
         jump: the decrement to expect at the beginning of stage 1.
