@@ -19,6 +19,7 @@ from jax import Array, lax
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from jaxml import families, links
+from jaxml.kernels.conjugate_gradients import conjugate_gradients
 from jaxml.kernels.features import Nystrom, nystrom
 from jaxml.kernels.models import KernelFit, read_centers, read_problem
 from jaxml.linalg import from_lower_products, lower_products, matmul
@@ -123,35 +124,12 @@ def _solve(
     factor = cho_factor(rough, lower=True)
     precondition = lambda r: cho_solve((factor[0], True), r)
     # The derivative of a solution needs no derivative of the iterations.
-    solve = lambda product, b: _conjugate_gradients(product, b, precondition, tol, max_steps)
+    solve = lambda product, b: conjugate_gradients(product, b, precondition, tol, max_steps)[::2]
     theta, steps = lax.custom_linear_solve(normal, right, solve, symmetric=True, has_aux=True)
     left, right = lax.stop_gradient((right - normal(theta), right))
     size = jnp.linalg.norm(right)
     residual = jnp.linalg.norm(left) / jnp.where(size > 0, size, 1)
     return params(theta), residual, steps
-
-
-def _conjugate_gradients(
-    product: Any, right: Array, precondition: Any, tol: Array, max_steps: Any
-) -> tuple[Array, Array]:
-    """The solution of product(x) = right, and how many products that took (the one of jax.scipy does not say).
-
-    Source: Nocedal & Wright (2006), algorithm 5.3.
-    """
-    enough = tol * jnp.linalg.norm(right)
-
-    def trip(state: Any) -> Any:
-        x, r, z, p, i = state
-        image, energy = product(p), r @ z
-        x, rest = x + energy / (p @ image) * p, r - energy / (p @ image) * image
-        new = precondition(rest)
-        return x, rest, new, new + rest @ new / energy * p, i + 1
-
-    first = precondition(right)
-    state = (jnp.zeros_like(right), right, first, first, jnp.int32(0))
-    going = lambda s: (jnp.linalg.norm(s[1]) > enough) & (s[4] < max_steps)
-    x, *_, steps = lax.while_loop(going, trip, state)
-    return x, steps
 
 
 def _second_moment(phi: Nystrom, rows: Rows, w: Array, l2: Array, intercept: bool) -> Array:

@@ -23,6 +23,7 @@ from jaxml.checks import check_family, check_options, read_positive, read_rows, 
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
 from jaxml.glm.fit import fit_rows
+from jaxml.kernels.conjugate_gradients import conjugate_gradients
 from jaxml.kernels.features import nystrom
 from jaxml.kernels.functions import Kernel, as_kernel
 from jaxml.kernels.gram import gram
@@ -36,6 +37,9 @@ from jaxml.rows import Rows
 from jaxml.status import Status, warn_unless_converged
 
 _JITTERS = (0.0, 10.0, 1e3, 1e5)  # times n eps times the mean of the diagonal
+_MANY = 3000  # rows from which conjugate gradients are tried
+_STRIDE = 20  # every so many rows make their preconditioner
+_PRODUCTS = 80  # n / 80 products with the matrix take as long as its factor, or less
 
 
 @record
@@ -48,7 +52,7 @@ class KernelFit:
         points: (n, d), the rows X, or the centres.
         family: the law of y.
         status: a code of :class:`jaxml.Status`.
-        steps: accepted steps of the solver, iterations of conjugate gradients, or 0 for the closed form.
+        steps: accepted steps of the solver, iterations of conjugate gradients, or 0 for a factor.
         jitter: what was added to the diagonal of K, of the size of rounding, to factor it.
         residual: of :func:`jaxml.kernels.nystrom_ridge`, the relative residual of its equations; None elsewhere.
         link: static.
@@ -71,6 +75,9 @@ def kernel_ridge(
     kernel: Any, X: Any, y: Any, *, l2: Any, weights: Any = None, intercept: bool = True, check: bool = True
 ) -> KernelFit:
     """Kernel ridge regression in closed form: (K + N l2 I) beta = y - b, with sum_i beta_i = 0 where there is a bias b.
+
+    The equations are solved by a Cholesky factor; those of 3,000 rows and more by preconditioned conjugate gradients where these take
+    less time, as with a penalty N l2 that is not small beside the kernel (``steps`` is then above 0), to the same digits.
 
     Args:
         kernel: of :mod:`jaxml.kernels`, or a function of two points.
@@ -98,13 +105,13 @@ def kernel_ridge(
         >>> print(f"{kernels.predict(fit, jnp.array([[1.0]]))[0]:.2f}")
         1.00
 
-    Source: notes 8.1, 8.2; Saunders, Gammerman & Vovk (1998).
+    Source: notes 8.1, 8.2; Saunders, Gammerman & Vovk (1998); Frangella, Tropp & Udell (2023), "Randomized Nystroem preconditioning".
     """
     family = families.Normal()
     kernel, rows, l2 = read_problem(family, kernel, X, y, l2, weights, None, check)
-    params, jitter, fine = _ridge(kernel, rows, l2, intercept)
+    params, steps, jitter, fine = _ridge(kernel, rows, l2, intercept)
     status = jnp.where(fine, int(Status.CONVERGED), int(Status.NON_FINITE)).astype(jnp.int32)
-    result = KernelFit(params, kernel, rows.X, family, status, jnp.int32(0), jitter, links.identity)
+    result = KernelFit(params, kernel, rows.X, family, status, steps, jitter, links.identity)
     if check:
         warn_unless_converged(result)
     return result
@@ -335,22 +342,57 @@ def read_centers(centers: Any, rows: Rows) -> Array:
 
 
 @partial(jax.jit, static_argnames="intercept")
-def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Linear, Array, Array]:
+def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Linear, Array, Array, Array]:
     n, dtype = rows.n, rows.X.dtype
     w = rows.mass
     on = w > 0
     root = jnp.where(on, jnp.sqrt(jnp.where(on, w, 1)), 0)
+    shift = jnp.sum(w) * l2
     matrix = root[:, None] * gram(kernel, rows.X) * root
-    matrix = matrix.at[jnp.diag_indices(n)].add(jnp.sum(w) * l2)
-    factor, jitter, fine = _cholesky(lax.stop_gradient(matrix))
+    matrix = matrix.at[jnp.diag_indices(n)].add(shift)
     right = jnp.stack([root * rows.y, root], axis=1)
-    # The derivative of a solution needs no derivative of the factor.
-    solve = lambda _, b: cho_solve((factor, True), b)
-    solved = lax.custom_linear_solve(lambda v: matmul(matrix, v) + jitter * v, right, solve, symmetric=True)
+    # The derivative of a solution needs no derivative of how it was found.
+    still = lax.stop_gradient((matrix, shift))
+    solved, (steps, jitter, fine) = lax.custom_linear_solve(
+        lambda v: matmul(matrix, v), right, lambda _, b: _solution(*still, b), symmetric=True, has_aux=True
+    )
     level = jnp.sum(root * solved[:, 0]) / jnp.sum(root * solved[:, 1])
     bias = level if intercept else jnp.zeros((), dtype)
     beta = root * (solved[:, 0] - bias * solved[:, 1])
-    return Linear(beta, bias if intercept else None), jitter, fine
+    return Linear(beta, bias if intercept else None), steps, jitter, fine
+
+
+def _solution(matrix: Array, shift: Array, right: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    """x with matrix x = right, and the iterations it took, the jitter and whether there was a factor; not to be differentiated.
+
+    Of many rows by conjugate gradients, where these arrive in fewer products than the factor costs; else by the factor.
+    """
+    if len(matrix) < _MANY:
+        found, steps, done = jnp.full_like(right, jnp.nan), jnp.int32(0), jnp.asarray(False)
+    else:
+        found, done, steps = _iterated(matrix, shift, right)
+    solve = lambda factor: cho_solve((factor, True), right)
+    x, jitter, fine = _with_jitter(matrix, solve, found, done)
+    return x, (jnp.where(done, steps, 0), jitter, fine)
+
+
+def _iterated(matrix: Array, shift: Array, right: Array) -> tuple[Array, Array, Array]:
+    """Conjugate gradients for K + shift I. The preconditioner is K_S' K_SS^-1 K_S + shift I for every 20th row S: it is near for the
+    large eigenvalues of K, and the others are not large beside the shift where that is not small."""
+    n, eps = len(matrix), jnp.finfo(matrix.dtype).eps
+    few = jnp.arange(0, n, _STRIDE)
+    rows = matrix[few].at[jnp.arange(len(few)), few].add(-shift)
+    own, inner = rows[:, few], matmul(rows, rows.T)
+    factor = lambda a: lax.linalg.cholesky(
+        a + 10 * eps * jnp.trace(a) * jnp.eye(len(a), dtype=a.dtype), symmetrize_input=False
+    )
+    root = factor(shift * own + inner)
+    # What has no factor here is no kernel, which products with the matrix alone might not tell.
+    root = jnp.where(jnp.isfinite(jnp.sum(jnp.diagonal(factor(own)))), root, jnp.nan)
+    # by the formula of Woodbury
+    precondition = lambda r: (r - matmul(rows.T, cho_solve((root, True), matmul(rows, r)))) / shift
+    most = n / _PRODUCTS
+    return conjugate_gradients(lambda v: matmul(matrix, v), right, precondition, 16 * eps, int(most), 1.5 * most)
 
 
 @jax.jit
@@ -358,21 +400,27 @@ def _factor(kernel: Kernel, rows: Rows) -> tuple[Array, Array]:
     K = gram(kernel, rows.X)
     smallest = 10 * len(K) * jnp.finfo(K.dtype).eps * jnp.mean(jnp.diagonal(K))
     diagonal = jnp.diag_indices(len(K))
-    _, more, _ = _cholesky(lax.stop_gradient(K).at[diagonal].add(smallest))
+    nothing = jnp.zeros(0, K.dtype)
+    _, more, _ = _with_jitter(
+        lax.stop_gradient(K).at[diagonal].add(smallest), lambda factor: nothing, nothing, jnp.asarray(False)
+    )
     jitter = smallest + more
     return jnp.linalg.cholesky(K.at[diagonal].add(jitter)), jitter
 
 
-def _cholesky(matrix: Array) -> tuple[Array, Array, Array]:
-    """The factor with the least jitter that gives one, the jitter, and whether there is one; not to be differentiated."""
+def _with_jitter(matrix: Array, use: Any, found: Any, done: Array) -> tuple[Any, Array, Array]:
+    """``use(factor)`` for the least jitter that gives one, the jitter, and whether there is one; unless it is done already."""
     n = len(matrix)
     jitters = jnp.asarray(_JITTERS, matrix.dtype) * n * jnp.finfo(matrix.dtype).eps * jnp.mean(jnp.diagonal(matrix))
-    factor = lambda a: lax.linalg.cholesky(a, symmetrize_input=False)
-    failed = lambda s: ~jnp.isfinite(jnp.sum(jnp.diagonal(s[1])))
-    again = lambda s: (s[0] + 1, factor(matrix.at[jnp.diag_indices(n)].add(jitters[s[0] + 1])))
+
+    def trip(state: Any) -> Any:
+        i = state[0] + 1
+        factor = lax.linalg.cholesky(matrix.at[jnp.diag_indices(n)].add(jitters[i]), symmetrize_input=False)
+        return i, use(factor), jnp.isfinite(jnp.sum(jnp.diagonal(factor)))
+
     # Under vmap only lanes that fail go round.
-    end = lax.while_loop(lambda s: failed(s) & (s[0] < len(_JITTERS) - 1), again, (jnp.int32(0), factor(matrix)))
-    return end[1], jitters[end[0]], ~failed(end)
+    last, found, done = lax.while_loop(lambda s: ~s[2] & (s[0] < len(_JITTERS) - 1), trip, (jnp.int32(-1), found, done))
+    return found, jitters[jnp.maximum(last, 0)], done
 
 
 @partial(jax.jit, static_argnames=("link", "steps"))
