@@ -82,7 +82,8 @@ def compiled_fit(
     free_bias = ~jnp.any(l2.bias > 0) if intercept else jnp.asarray(False)
     frame = _Frame(*(jnp.where(free_bias & jnp.isfinite(a), a, 0) for a in (still.mean, still.offset)))
     moved = frame.shift(frozen[1])
-    objective = GLMObjective(frozen[0], moved, frame.center, frozen[2], still.total, 1, link, block)
+    warm = init is not None
+    objective = GLMObjective(frozen[0], moved, frame.center, frozen[2], still.total, 1, link, block, warm=warm)
     spread = jnp.square(still.rms) - jnp.square(frame.center)
     if firth:
         objective = JeffreysObjective(**vars(objective))
@@ -308,7 +309,8 @@ def _without_edge(objective: GLMObjective, result: Result, point: driver.Point) 
 def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tuple[Result, driver.Point]:
     """The end point of a solver without curvature, judged by the Newton decrement as every fit is, up to a thousand parameters.
 
-    Where L-BFGS converged by its own approximate curvature, up to three Newton steps carry it over the rest of the way.
+    Where L-BFGS converged by its own approximate curvature, up to three Newton steps carry it over the rest of the way, and one more
+    from within the tolerance is exact to rounding, as every Newton fit ends.
     """
     x, unravel = ravel_pytree(result.params)
     if x.size > _DENSE:
@@ -340,8 +342,13 @@ def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tu
     trace = result.trace
     if trace is not None and not isinstance(solver, LBFGS):
         trace = Trace(*(a * objective.total for a in trace))
+    last = jnp.where(refine & (decrement <= tol), step, 0)
     result = result._replace(
-        params=unravel(point.x), value=point.value, decrement=decrement, status=status.astype(jnp.int32), trace=trace
+        params=unravel(point.x + last),
+        value=point.value,
+        decrement=decrement,
+        status=status.astype(jnp.int32),
+        trace=trace,
     )
     return result, point
 

@@ -49,6 +49,7 @@ class GLMObjective:
         precise: static; whether :meth:`root` is to be compiled in.
         plain: static; see :func:`jaxml.glm.engine.compiled_fit`.
         blocks: static; the number of outputs where the Hessian is to be that of each output alone, (k, q, q), else 1.
+        warm: static; whether the search starts where the user says, see :class:`jaxml.optimize.Objective`.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: :class:`Subsample` to start from and to take curvature from, or None.
@@ -67,6 +68,7 @@ class GLMObjective:
     precise: bool = static_field(default=False)
     plain: bool = static_field(default=False)
     blocks: int = static_field(default=1)
+    warm: bool = static_field(default=False)
 
     @property
     def coefficients(self) -> int:

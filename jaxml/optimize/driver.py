@@ -27,6 +27,7 @@ _LEAST_CUT = 1 / 1024
 _SAMPLE_STEPS = 12  # most steps on the subsample (stage 0)
 _SURELY = 1.5  # times its price that curvature of all rows must save: rates are guesses, and L-BFGS becomes better
 _MISLED = 2  # halvings along a direction from curvature of a sample
+_IDLE = 10  # steps without gain after which a search without curvature ends
 _SUSPECT = 8  # steps from which slow convergence with curvature that is not of each point is looked into
 
 
@@ -141,6 +142,7 @@ class _State(NamedTuple):
     first: Array  # the next evaluation is accepted if finite
     rate: Array  # by what the decrement shrinks in a step, averaged over the last ones; 0: not known
     seen: Array  # curvatures computed in this stage
+    idle: Array  # steps without gain since what they could gain is lost in rounding
     blocked: Array  # a trial point along this direction was outside the domain
     halvings: Array
     steps: Array
@@ -165,6 +167,7 @@ class _Trial(NamedTuple):
     usable: Array  # the direction is finite
     slow: Array  # the decrement shrinks at a linear rate at best
     rate: Array
+    idle: Array
     endless: Array  # so may the steps
     dragging: Array  # Newton steps that hardly help
     doubtful: Array  # what it looks like only fresh curvature at the next point can tell: converged, if in value alone; or dragging
@@ -235,12 +238,13 @@ class _Descent(NamedTuple):
             first=yes,
             rate=jnp.zeros((), x.dtype),
             seen=zero,
+            idle=zero,
             blocked=no,
             halvings=zero,
             steps=zero,
             evaluations=zero,
             curvatures=zero,
-            stage=zero,
+            stage=zero + (1 if self.warm else 0),
             status=zero + RUNNING,
             trace=Trace(nan, nan) if trace else None,
         )
@@ -274,7 +278,9 @@ class _Descent(NamedTuple):
         misled = (s.stage > 0) & (s.stage < self.last) & (s.halvings >= _MISLED)
         refresh = ~accept & ~s.first & (~s.current | misled) & rule.reuse
         slow = ~s.first & (decrement > 0.3 * s.decrement)
-        reached = (decrement <= self.tol) | (rule.line_search & no_gain & lost)
+        # An approximate inverse Hessian may know too little of a direction, and learn.
+        idle = jnp.where(lost, (0 if rule.curvature else s.idle) + (accept & no_gain), 0).astype(jnp.int32)
+        reached = (decrement <= self.tol) | (rule.line_search & (idle >= (1 if rule.curvature else _IDLE)))
         endless, doubtful = slow, jnp.asarray(False)
         dragging = ~reached & (decrement > s.decrement / 2) & ~s.first & (steps >= 3) & (s.stage == self.last)
         if rule.reuse:
@@ -301,6 +307,7 @@ class _Descent(NamedTuple):
             usable=jnp.all(jnp.isfinite(direction)),
             slow=slow,
             rate=rate,
+            idle=idle,
             endless=endless,
             dragging=dragging,
             doubtful=doubtful,
@@ -315,6 +322,11 @@ class _Descent(NamedTuple):
     def last(self) -> int:
         """The stage in which curvature is that of all rows."""
         return self.objective.stages - 1
+
+    @property
+    def warm(self) -> bool:
+        """Whether the start may be nearer than the minimum of a subsample: all rows are to tell."""
+        return self.last > 0 and getattr(self.objective, "warm", False)
 
     @property
     def blocks(self) -> int:
@@ -428,7 +440,9 @@ class _Descent(NamedTuple):
         near = t.accept & (t.steps >= _SAMPLE_STEPS)
         near |= t.accept & (t.decrement <= self.costs.near) if self.costs else False
         advance = sampled & ((status != RUNNING) | near)
-        restart = advance | t.refresh
+        # A warm start that is further away than that of a subsample is left to it.
+        far = (s.evaluations == 0) & (status == RUNNING) & ~(t.decrement <= self.costs.jump) if self.warm else False
+        restart = advance | t.refresh | far
         keep = t.accept & t.usable
         choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)
         # A start where the objective is not finite is an end as well, and its value and gradient are what there is to report.
@@ -439,8 +453,8 @@ class _Descent(NamedTuple):
             wanted, deeper = self.wants_curvature(s, t, advance)
             deeper |= t.refresh & s.current
             fresh = jnp.where(advance, ~keep | wanted, t.refresh | (t.accept & (wanted | t.doubtful)))
-            fresh |= ~rule.reusable(memory)
-        stage = s.stage + (advance | deeper)
+            fresh |= ~rule.reusable(memory) | far
+        stage = jnp.where(far, 0, s.stage + (advance | deeper))
         return _State(
             point=point,
             direction=jnp.where(restart, 0, choose(t.direction, s.direction)),
@@ -455,6 +469,7 @@ class _Descent(NamedTuple):
             first=restart,
             rate=jnp.where(t.accept & ~restart, t.rate, jnp.where(restart, 0, s.rate)),
             seen=jnp.where(stage != s.stage, 0, s.seen + s.fresh),
+            idle=t.idle,
             blocked=t.blocked,
             halvings=t.halvings,
             steps=t.steps,

@@ -35,8 +35,9 @@ class Objective(Protocol):
     """The protocol of an objective.
 
     ``stages`` is 1, or 3: stage 0 evaluates a cheap subsample to start from, stage 1 everything, but curvature on a subsample, stage 2
-    everything. Then it has ``costs``, :class:`jaxml.optimize.driver.Costs`. With ``blocks`` above 1 the Hessian is that many blocks,
-    and ``complete`` makes of their inverse one of the whole, as far as that is known.
+    everything. Then it has ``costs``, :class:`jaxml.optimize.driver.Costs`; where ``warm`` the first evaluation is one of stage 1, and
+    stage 0 is for a start that is far away. With ``blocks`` above 1 the Hessian is that many blocks, and ``complete`` makes of their
+    inverse one of the whole, as far as that is known.
     """
 
     @property
