@@ -57,6 +57,12 @@ def test_step_limit():
     )
 
 
+def test_evaluations_of_a_search_that_is_given_up_count():
+    fit = ends(Status.SEPARATED, families.Bernoulli(), *COMPLETE)
+    surer = jax.jit(lambda X, y: glm.fit(families.Bernoulli(), X, y))(*COMPLETE)
+    assert surer.status == fit.status and fit.evaluations > surer.evaluations > 1 and fit.curvatures > surer.curvatures
+
+
 @jax.custom_jvp
 def uphill(x):
     return x * x

@@ -14,6 +14,7 @@ from jaxml.chunks import where_needed
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
 from jaxml.optimize.driver import Point
 from jaxml.optimize.newton import empty_pairs, lbfgs_product, push
+from jaxml.records import record
 from marks import mostly_slow
 
 X64 = jax.config.jax_enable_x64
@@ -480,3 +481,34 @@ def test_what_no_lane_needs_is_not_computed(given):
     assert not calls
     assert many(x, jnp.array([False, True, False])).tolist() == [5, 6, 7]
     assert calls
+
+
+# -- objectives that bring their own derivatives ---------------------------------------------------------------------
+@record
+class Bowl(optimize.Objective):
+    """(x - c)' A (x - c) / 2."""
+
+    A: jax.Array
+    c: jax.Array
+
+    def evaluate(self, params, curvature, stage):
+        slope = self.A @ (params - self.c)
+        return optimize.Evaluation((params - self.c) @ slope / 2, slope, self.A)
+
+
+def test_an_objective_of_ones_own_is_minimised_and_what_is_none_is_refused():
+    bowl = Bowl(jnp.diag(jnp.array([1.0, 100.0])), jnp.array([3.0, -1.0]))
+    for solver in (Newton(), LBFGS()):
+        run = optimize.minimize(bowl, jnp.zeros(2), solver=solver)
+        assert run.status == Status.CONVERGED
+        assert_allclose(run.params, bowl.c, rtol=1e-6 if X64 else 1e-3)
+    with pytest.raises(TypeError, match="no further arguments"):
+        optimize.minimize(bowl, jnp.zeros(2), 1.0)
+
+    class Other:
+        evaluate = Bowl.evaluate
+
+    with pytest.raises(TypeError, match=r"derived from optimize\.Objective, Other is not"):
+        optimize.minimize(Other(), jnp.zeros(2))
+    with pytest.raises(NotImplementedError, match="Bare must define evaluate"):
+        optimize.minimize(record(type("Bare", (optimize.Objective,), {"__annotations__": {}}))(), jnp.zeros(2))

@@ -13,7 +13,7 @@ Source: Barndorff-Nielsen (1978), *Information and Exponential Families*; McCull
 """
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,6 @@ from jaxml.families.door import (
     refuse_where,
     without_idle_rows,
 )
-from jaxml.records import record
 from jaxml.special import with_derivative_of
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(12)[0] + 1) / 2, np.polynomial.legendre.leggauss(12)[1] / 2
@@ -83,7 +82,7 @@ def log_density(family: Family, eta: Array, y: Any) -> Array:
 
     Source: Loader (2000), "Fast and accurate computation of binomial probabilities".
     """
-    if not _defines(family, "log_saturated"):
+    if not defines(family, "log_saturated"):
         return _direct_log_prob(family, eta, y)
     value = family.log_saturated(y) - deviance(family, eta, y) / 2 / family.dispersion
     return with_derivative_of(_direct_log_prob, value, family, eta, y)
@@ -115,7 +114,7 @@ def mean(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """
     family, eta, trials = in_dtype_of_eta(family, eta, trials)
     extra = 0 if family.natural_size is None else 1
-    value = _at_open_end(family, eta, _gradient(family, eta), -jnp.inf)
+    value = _at_open_end(family, eta, gradient(family, eta), -jnp.inf)
     return nan_outside(family, eta, _scale(family, trials, extra) * value, extra)
 
 
@@ -143,7 +142,7 @@ def expected_value(family: Family, eta: ArrayLike, *, trials: Any = None) -> Arr
 
     Source: notes 6.2.
     """
-    if _defines(family, "expectation"):
+    if defines(family, "expectation"):
         _scale(family, trials, 0)
         family, eta, _ = in_dtype_of_eta(family, eta)
         return family.expectation(eta)
@@ -233,7 +232,7 @@ def hessian(family: Family, eta: ArrayLike) -> Array:
     """
     family, eta, _ = in_dtype_of_eta(family, eta)
     if family.natural_size is None:
-        return jax.jvp(lambda e: _gradient(family, e), (eta,), (jnp.ones_like(eta),))[1]
+        return jax.jvp(lambda e: gradient(family, e), (eta,), (jnp.ones_like(eta),))[1]
     return jnp.vectorize(jax.hessian(family.log_partition), signature="(k)->(k,k)")(eta)
 
 
@@ -262,7 +261,7 @@ def natural(family: Family, mean: ArrayLike) -> Array:
     Source: Wainwright & Jordan (2008), sections 3.5 and 3.6.
     """
     family, mean, _ = in_dtype_of_eta(family, mean)
-    eta = family.natural(mean) if _defines(family, "natural") else _natural_by_newton(family, mean)
+    eta = family.natural(mean) if defines(family, "natural") else _natural_by_newton(family, mean)
     if family.natural_size is not None:
         return eta
     low, high = family.mean_bounds
@@ -294,7 +293,7 @@ def deviance(family: Family, eta: ArrayLike, y: Any) -> Array:
 
     Source: McCullagh & Nelder (1989), section 2.3.
     """
-    if not _defines(family, "conjugate") and family.natural_size is not None:
+    if not defines(family, "conjugate") and family.natural_size is not None:
         raise TypeError(
             f"{type(family).__name__} has no deviance: with a parameter vector of its own for each observation its likelihood is"
             " unbounded. Compare models by log-likelihood instead."
@@ -361,9 +360,9 @@ def entropy(family: Family, eta: ArrayLike, *, trials: Any = None) -> Array:
     """
     family, eta, trials = in_dtype_of_eta(family, eta, trials)
     m = _scale(family, trials, 0)
-    if _defines(family, "entropy"):
+    if defines(family, "entropy"):
         return nan_outside(family, eta, family.entropy(eta, trials))
-    linear = m * (family.log_partition(eta) - family.inner(eta, _gradient(family, eta))) / family.dispersion
+    linear = m * (family.log_partition(eta) - family.inner(eta, gradient(family, eta))) / family.dispersion
     return nan_outside(family, eta, linear - family.expected_log_base(eta, trials))
 
 
@@ -467,7 +466,7 @@ def fit(family: Family, y: Any, *, weights: ArrayLike | None = None) -> Array:
 
 def maximum_likelihood(family: Family, moments: Any) -> Array:
     """The eta with these moments (:meth:`Family.moments`)."""
-    return family.from_moments(moments) if _defines(family, "from_moments") else natural(family, moments)
+    return family.from_moments(moments) if defines(family, "from_moments") else natural(family, moments)
 
 
 # -- the mathematics behind ------------------------------------------------------------------------------------------
@@ -476,11 +475,13 @@ def _sample(family: Family, key: Array, eta: Array, shape: tuple[int, ...], tria
     return family.sample(key, eta, shape, trials)
 
 
-def _defines(family: Family, name: str) -> bool:
+def defines(family: Family, name: str) -> bool:
+    """Whether the family has a method of its own of that name."""
     return getattr(type(family), name) is not getattr(Family, name)
 
 
-def _gradient(family: Family, eta: Array) -> Array:
+def gradient(family: Family, eta: Array) -> Array:
+    """grad a(eta), of the shape of eta, without a look at the ends of the domain."""
     if family.natural_size is None:
         return jax.jvp(family.log_partition, (eta,), (jnp.ones_like(eta),))[1]
     return jnp.vectorize(jax.grad(family.log_partition), signature="(k)->(k)")(eta)
@@ -513,7 +514,7 @@ def _direct_deviance(family: Family, eta: Array, y: Any) -> Array:
 
 def _saturated(family: Family, eta: Array, y: Any) -> tuple[Array, Array]:
     """The eta that fits y itself and m a*(T/m), in the dtype of eta."""
-    if _defines(family, "saturated"):
+    if defines(family, "saturated"):
         return family.saturated(y)
     t = jnp.asarray(family.unit_statistic(y), eta.dtype)
     return natural(family, t), special.product(family.trials(y), _conjugate(family, t))
@@ -521,19 +522,19 @@ def _saturated(family: Family, eta: Array, y: Any) -> tuple[Array, Array]:
 
 def _conjugate(family: Family, t: Array) -> Array:
     """a*(t), by the eta whose mean is t where the family has no closed form."""
-    if _defines(family, "conjugate"):
+    if defines(family, "conjugate"):
         return family.conjugate(t)
     eta = natural(family, t)
     return family.inner(eta, t) - family.log_partition(eta)
 
 
 def _direct_divergence(family: Family, p: Array, q: Array) -> Array:
-    return family.log_partition(q) - family.log_partition(p) - family.inner(q - p, _gradient(family, p))
+    return family.log_partition(q) - family.log_partition(p) - family.inner(q - p, gradient(family, p))
 
 
 def _divergence(family: Family, start: Array, end: Array, far: Array, m: Any) -> Array:
     """m B(end, start) by the family's own formula, and `far` where it has none; for families without one by :func:`_bregman`."""
-    if not _defines(family, "divergence"):
+    if not defines(family, "divergence"):
         return _bregman(family, start, end, far, m)
     value = special.product(m, family.divergence(start, end))
     return jnp.where(jnp.isnan(value), jnp.maximum(far, 0), value)
@@ -565,59 +566,8 @@ def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Ar
 
 
 def _natural_by_newton(family: Family, mean: Array) -> Array:
-    from jaxml.optimize import Newton, driver  # deferred: only families without a closed form need a solver
-    from jaxml.optimize.implicit import attach
-    from jaxml.optimize.minimize import tolerance
+    from jaxml.families.inversion import (
+        natural_by_newton,
+    )  # deferred: only families without a closed form need a solver
 
-    k = 1 if family.natural_size is None else family.natural_size
-    slope = lambda eta, data: jnp.reshape(_gradient(data[0], eta.reshape(data[1].shape)) - data[1], k)
-    curvature = lambda eta, data: jnp.reshape(hessian(data[0], eta.reshape(data[1].shape)), (k, k))
-
-    def one(t: Array) -> Array:
-        still = jax.lax.stop_gradient((family, t))
-        start = still[0].to_unconstrained(_start(*still))
-        z = driver.minimize(_Mismatch(*still), start, Newton(reuse=False), tol=tolerance(None, t.dtype))[0].params
-        eta = still[0].from_unconstrained(z)
-        gap = jnp.abs(_gradient(still[0], eta) - still[1])  # a mean out of range, or on its boundary
-        eta = jnp.where(jnp.all(gap <= 1e-3 * (1e-3 + jnp.abs(still[1]))), eta, jnp.nan)
-        return attach(slope, curvature, eta.reshape(k), (family, t)).reshape(t.shape)
-
-    return jnp.vectorize(one, signature="()->()" if family.natural_size is None else "(k)->(k)")(mean)
-
-
-@record
-class _Mismatch:
-    """a(eta) - <eta, t>, smallest where grad a(eta) = t, over the unconstrained coordinates z of eta.
-
-    The Hessian without the part of the curvature of eta(z) is positive definite, and stands in for it where it is not: Newton's
-    method needs no other substitute.
-    """
-
-    family: Family
-    t: Array
-    stages: ClassVar[int] = 1
-    plain: ClassVar[bool] = True
-
-    def evaluate(self, z: Array, curvature: Any, stage: Any) -> Any:
-        """See :class:`jaxml.optimize.Objective`."""
-        from jaxml.optimize import Evaluation
-
-        k, place = z.size, self.family.from_unconstrained
-        eta, turn = place(z), jax.jacfwd(place)(z).reshape(k, k)
-        value = self.family.log_partition(eta) - self.family.inner(eta, self.t)
-        slope = _gradient(self.family, eta) - self.t
-        scoring = turn.T @ hessian(self.family, eta).reshape(k, k) @ turn
-        bend = jax.hessian(lambda z: jnp.sum(slope * place(z)))(z).reshape(k, k)
-        return Evaluation(value, (slope.reshape(k) @ turn).reshape(z.shape), scoring + bend, scoring)
-
-
-def _start(family: Family, t: Array) -> Array:
-    """The family's own starting value, or the best of a grid over sixteen decades of both signs (a vector: 0)."""
-    if _defines(family, "initial_natural"):
-        return family.initial_natural(t)
-    if family.natural_size is not None:
-        return family.from_unconstrained(jnp.zeros_like(t))
-    sizes = jnp.logspace(-8, 8, 65, dtype=t.dtype)
-    grid = jnp.concatenate([-sizes, jnp.zeros(1, t.dtype), sizes])
-    cost = family.log_partition(grid) - grid * t
-    return grid[jnp.argmin(jnp.where(jnp.isfinite(cost), cost, jnp.inf))]
+    return natural_by_newton(family, mean)

@@ -5,7 +5,8 @@ and gives the answer back in the user's coordinates.
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def compiled_fit(
     elif _may_separate(family, link):
         size = still.weight * jnp.sum(spread, initial=intercept)
         extreme = _extreme(family, still, intercept)
-        objective = _Separable(**vars(objective), spread=spread, size=size, extreme=extreme)
+        objective = Separable(**vars(objective), spread=spread, size=size, extreme=extreme)
     start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
     if family.redundant:  # steps keep the sum over the classes, so the start decides it
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
@@ -98,22 +99,8 @@ def compiled_fit(
     start = jax.tree.map(lambda a: jnp.where(settled, a, jnp.nan), start)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
-    def search(
-        objective: GLMObjective, start: Linear, solver: Any, unit: Array, full: Array, spread: Array
-    ) -> tuple[Result, driver.Point, Rank]:
-        table = penalty_table(family, objective.l2)
-        rank = design_rank(objective.rows, objective.center, table, intercept, None if plain else full)
-        flat = flat_directions(rank.null, objective.l2, family)
-        whole = replace(objective, flat=flat, precise=not plain, plain=plain)
-        if firth or not _by_class(family, solver):
-            return *_solve(whole, start, solver, unit, spread, trace), rank
-        found = _solve(replace(objective, plain=True, blocks=family.natural_size), start, solver, unit, spread, trace)
-        if not plain:
-            again = lambda start, unit, spread: _solve(whole, start, solver, unit, spread, trace)
-            found = where_needed(found[0].status == UNDECIDED, again, found, start, unit, spread)
-        return *found, rank
-
-    result, point, rank = in_chunks(search)(objective, start, lax.stop_gradient(solver), unit, still.full_rank, spread)
+    search = in_chunks(partial(_search, plain=plain, trace=trace))
+    result, point, rank, spent = search(objective, start, lax.stop_gradient(solver), unit, still.full_rank, spread)
     centred = balanced(minimum_norm(rank, result.params), l2, family)
     # what the last step, after the last evaluation, gains
     gain = jnp.where(jnp.all(ravel_pytree(result.params)[0] == point.x), 0, jnp.square(result.decrement) / 2)
@@ -134,8 +121,8 @@ def compiled_fit(
         status=jnp.where(settled, _status(result, gradient_norm, still, judged), UNDECIDED),
         rank=rank.rank,
         steps=result.steps,
-        evaluations=result.evaluations,
-        curvatures=result.curvatures,
+        evaluations=result.evaluations + spent[0],
+        curvatures=result.curvatures + spent[1],
         value=value,
         gradient_norm=gradient_norm,
         decrement=result.decrement / unit,
@@ -177,7 +164,7 @@ def plain_fit(*data: Any, full_rank: bool, check: str, **static: Any) -> tuple[F
 
 
 @record
-class _Separable(GLMObjective):
+class Separable(GLMObjective):
     """A GLM objective that may fall for ever along a direction, and can prove it.
 
     Attributes:
@@ -189,6 +176,7 @@ class _Separable(GLMObjective):
     spread: Any = None
     size: Any = None
     extreme: Any = None
+    certifies: ClassVar[bool] = True
 
     def unbounded(self, params: Linear, step: Linear) -> Array:
         """See :func:`jaxml.glm.certificate.runs_away`."""
@@ -213,7 +201,7 @@ class _Separable(GLMObjective):
 
 
 def _extreme(family: Family, facts: Survey, intercept: bool) -> Array:
-    """See :class:`_Separable`: a class without a row, counts that are all 0, labels that are all alike."""
+    """See :class:`Separable`: a class without a row, counts that are all 0, labels that are all alike."""
     low, high = (0.0, jnp.inf) if family.redundant else family.mean_bounds
     at = jnp.where(facts.statistic <= low, -1.0, jnp.where(facts.statistic >= high, 1.0, 0.0))
     return (at if intercept else 0 * at).astype(facts.mean.dtype)
@@ -265,6 +253,37 @@ def _unit(family: Family, rows: Rows, facts: Survey, link: Link, weight_kind: st
     rounding = jnp.square(8 * jnp.finfo(phi.dtype).eps * facts.statistic / jnp.sqrt(hessian(family, eta[0])))
     size = jnp.sqrt(jnp.where(jnp.isfinite(phi) & (phi > rounding), phi, 1))
     return size * small if weight_kind == "frequency" else size
+
+
+def _search(
+    objective: GLMObjective,
+    start: Linear,
+    solver: Any,
+    unit: Array,
+    full_rank: Array,
+    spread: Array,
+    *,
+    plain: bool,
+    trace: bool,
+) -> tuple[Result, driver.Point, Rank, tuple[Any, Any]]:
+    """Where it ends, the last point evaluated, the rank of the design, and how many evaluations and curvatures went into a search that
+    was given up before."""
+    family, nothing = objective.family, (jnp.int32(0), jnp.int32(0))
+    table = penalty_table(family, objective.l2)
+    intercept = objective.l2.bias is not None
+    rank = design_rank(objective.rows, objective.center, table, intercept, None if plain else full_rank)
+    flat = flat_directions(rank.null, objective.l2, family)
+    whole = replace(objective, flat=flat, precise=not plain, plain=plain)
+    if isinstance(objective, JeffreysObjective) or not _by_class(family, solver):
+        return *_solve(whole, start, solver, unit, spread, trace), rank, nothing
+    by_class = replace(objective, plain=True, blocks=family.natural_size)
+    first = _solve(by_class, start, solver, unit, spread, trace)
+    if plain:
+        return *first, rank, nothing
+    given_up = first[0].status == UNDECIDED
+    again = lambda start, unit, spread: _solve(whole, start, solver, unit, spread, trace)
+    found = where_needed(given_up, again, first, start, unit, spread)
+    return *found, rank, (given_up * first[0].evaluations, given_up * first[0].curvatures)
 
 
 def _solve(
@@ -336,7 +355,7 @@ def _judge(objective: GLMObjective, result: Result, solver: Any, tol: Any) -> tu
     if solver.tol is not None and not isinstance(solver, LBFGS):
         near |= ended  # by the user's own tolerance on the gradient
     status = jnp.where(near, int(Status.CONVERGED), jnp.where(ended, int(Status.STEP_LIMIT), result.status))
-    if isinstance(objective, _Separable):
+    if isinstance(objective, Separable):
         away = objective.unbounded(unravel(point.x), unravel(step))
         status = jnp.where(away & jnp.isfinite(decrement), int(Status.SEPARATED), status)
     trace = result.trace

@@ -159,7 +159,11 @@ def fit_rows(
     if not plain or int(result.status) == UNDECIDED:
         if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
             check_values(family, rows, check)
-        result, doubt = compiled_fit(*data, facts, plain=False, **static), True
+        whole = compiled_fit(*data, facts, plain=False, **static)
+        if plain:
+            tried = result.evaluations, result.curvatures
+            whole = replace(whole, evaluations=whole.evaluations + tried[0], curvatures=whole.curvatures + tried[1])
+        result, doubt = whole, True
     elif needs_no_rank(family, l2) and not facts.full_rank:
         result = replace(result, rank=matrix_rank(rows, facts.mean, intercept))
     if refine and may_be(~(facts.pivot >= LEAST_PIVOT), check):

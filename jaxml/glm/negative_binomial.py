@@ -11,7 +11,7 @@ Source: McCullagh & Nelder (1989), section 6.2; Lawless (1987), "Negative binomi
 """
 
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from jaxml.loggamma import stirling_error
 from jaxml.optimize import Newton, driver
 from jaxml.optimize.implicit import attach
 from jaxml.optimize.minimize import tolerance
-from jaxml.optimize.objective import Evaluation
+from jaxml.optimize.objective import Evaluation, Objective
 from jaxml.predictors import Linear
 from jaxml.records import record, static_field
 from jaxml.rows import Rows
@@ -203,7 +203,7 @@ class _Joint(NamedTuple):
 
 
 @record
-class _Objective:
+class _Objective(Objective):
     """Minus the log-likelihood, up to what y alone says, with the penalty; see :class:`jaxml.optimize.Objective`.
 
     Where ``fixed`` log alpha does not matter: its curvature is 1.
@@ -215,7 +215,6 @@ class _Objective:
     flat: Any
     fixed: Array
     link: Link = static_field()
-    stages: ClassVar[int] = 1
 
     def evaluate(self, params: _Joint, curvature: Any, stage: Any) -> Evaluation:
         """Value, gradient, joint observed information, and the expected one of the coefficients beside squared scores of log alpha."""

@@ -22,9 +22,8 @@ from jaxml.families.functions import hessian
 from jaxml.likelihood import row_information, row_loss
 from jaxml.linalg import matmul, split
 from jaxml.links import Link, is_canonical, natural_parameter
-from jaxml.optimize.driver import Costs
 from jaxml.optimize.newton import cholesky_root, equilibrate
-from jaxml.optimize.objective import Evaluation
+from jaxml.optimize.objective import Costs, Evaluation, Objective
 from jaxml.predictors import Linear, linear
 from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
@@ -35,7 +34,7 @@ _NOISE = 2.5  # up to so many times what is expected of noise the correlations i
 
 
 @record
-class GLMObjective:
+class GLMObjective(Objective):
     """See the module docstring; params are a Linear for the centred columns.
 
     Attributes:

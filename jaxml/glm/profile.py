@@ -15,7 +15,7 @@ Source: Venzon & Moolgavkar (1988), Applied Statistics 37; Heinze & Schemper (20
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ from jaxml.glm.tails import two_sided_quantile
 from jaxml.likelihood import row_loss
 from jaxml.linalg import matmul
 from jaxml.optimize import Newton, driver
-from jaxml.optimize.objective import Evaluation
+from jaxml.optimize.objective import Evaluation, Objective
 from jaxml.predictors import Linear
 from jaxml.records import record
 from jaxml.rows import block_rows
@@ -104,7 +104,7 @@ def profile_intervals(inference: Inference, combinations: Any = None, *, level: 
 
 
 @record
-class _Across:
+class _Across(Objective):
     """The objective on the plane v'u = tau of the coordinates u, as a function of all u: its part along v makes no difference.
 
     Attributes:
@@ -122,7 +122,6 @@ class _Across:
     idle: Array
     normal: Array
     tau: Array
-    stages: ClassVar[int] = 1
 
     def params(self, u: Array) -> Linear:
         theta, unravel = ravel_pytree(self.reference)

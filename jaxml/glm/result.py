@@ -22,7 +22,8 @@ class Fit:
         status: a code of :class:`jaxml.Status`; ``jaxml.report(fit)`` says it in words.
         rank: rank of X with the intercept; below the number of columns the answer is the one of minimum norm.
         steps: accepted steps of the solver.
-        evaluations: evaluations of the objective; of a large fit the first few are of a subsample.
+        evaluations: evaluations of the objective, those of a search that was given up for a surer one included; of a large fit the
+            first few are of a subsample.
         curvatures: at how many of them the Hessian was computed. Newton's method with reuse weighs its cost, in evaluations, against
             the steps it saves: see :attr:`jaxml.glm.objective.GLMObjective.costs`. ``solver=`` has another method.
         value: the objective (per unit of weight, without log b) at the end.

@@ -5,7 +5,7 @@ linear predictor is confined to an interval (inverse link, identity link of a po
 start is least squares on the link of y, moved into the domain by minimising the squared distance to it.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -18,7 +18,7 @@ from jaxml.glm.objective import GLMObjective
 from jaxml.glm.survey import Survey
 from jaxml.links import Link
 from jaxml.optimize import Newton, driver
-from jaxml.optimize.objective import Evaluation
+from jaxml.optimize.objective import Evaluation, Objective
 from jaxml.predictors import Linear
 from jaxml.records import record
 from jaxml.rows import column
@@ -124,13 +124,12 @@ def _bias_with_offset(objective: GLMObjective, level: Array) -> Array:
 
 
 @record
-class _Distance:
+class _Distance(Objective):
     """sum_i max(0, low_i - z_i, z_i - high_i)^2 / 2: zero exactly inside the domain."""
 
     objective: GLMObjective
     low: Array
     high: Array
-    stages: ClassVar[int] = 1
 
     def evaluate(self, params: Linear, curvature: Any, stage: Any) -> Evaluation:
         design, z = self.objective.linear(params)

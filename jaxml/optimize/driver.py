@@ -93,24 +93,6 @@ class Curvature(NamedTuple):
     complete: Callable[[Callable[[Array], Array], Array], Array] | None = None
 
 
-class Costs(NamedTuple):
-    """What an objective with stages says of them, to weigh fresh curvature against more steps.
-
-    Attributes:
-        price: for each stage, the evaluations that one curvature is worth there.
-        tries: how often curvature is taken from the sample in stage 1 before all rows are asked, and blocks of it in the last stage.
-        rate: for each stage, by what a step with fresh curvature shrinks the decrement.
-        near: the decrement at which stage 0 has done its work.
-        jump: the decrement to expect at the beginning of stage 1.
-    """
-
-    price: tuple[float, ...]
-    tries: int
-    rate: tuple[float, ...]
-    near: Array
-    jump: Array
-
-
 class Rule(Protocol):
     """What distinguishes one solver from another: how a direction follows from what has been evaluated."""
 
@@ -230,7 +212,7 @@ class _Descent(NamedTuple):
             point=Point(x, inf, jnp.zeros_like(x)),
             direction=jnp.zeros_like(x),
             size=jnp.ones((), x.dtype),
-            memory=self.rule.init(x, self.blocks),
+            memory=self.rule.init(x, self.objective.blocks),
             decrement=inf,
             held=jnp.zeros((), x.dtype),
             fresh=yes,
@@ -266,9 +248,9 @@ class _Descent(NamedTuple):
         steps = s.steps + (accept & ~s.first)
         curvature = None
         if rule.curvature:
-            root = (lambda hessian: self.objective.root(self.unravel(x), hessian)) if self.precise else None
-            complete = self.objective.complete if self.blocks > 1 else None
-            curvature = Curvature(s.fresh, ev.hessian, ev.scoring, not self.plain, root, complete)
+            root = (lambda hessian: self.objective.root(self.unravel(x), hessian)) if self.objective.precise else None
+            complete = self.objective.complete if self.objective.blocks > 1 else None
+            curvature = Curvature(s.fresh, ev.hessian, ev.scoring, not self.objective.plain, root, complete)
         direction, decrement, memory = rule.direction(s.memory, s.point, point, curvature, s.first)
         # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.
         no_gain = s.current & (decrement > s.decrement / 2) if rule.curvature else decrement >= s.decrement
@@ -292,7 +274,7 @@ class _Descent(NamedTuple):
             dragging &= s.fresh & (steps >= _SUSPECT)
             doubtful |= dragging & ~s.current
             dragging &= s.current
-            doubtful &= hasattr(self.objective, "unbounded")
+            doubtful &= self.objective.certifies
         shrunk = jnp.clip(decrement / s.decrement, 1e-3, 0.99)
         rate = jnp.where(s.first, 0, jnp.where(s.fresh | (s.rate == 0), shrunk, shrunk**0.25 * s.rate**0.75))
         return _Trial(
@@ -326,22 +308,7 @@ class _Descent(NamedTuple):
     @property
     def warm(self) -> bool:
         """Whether the start may be nearer than the minimum of a subsample: all rows are to tell."""
-        return self.last > 0 and getattr(self.objective, "warm", False)
-
-    @property
-    def blocks(self) -> int:
-        """Of how many blocks the Hessian is; what lies between them is left out."""
-        return getattr(self.objective, "blocks", 1)
-
-    @property
-    def plain(self) -> bool:
-        """Whether what only hard problems need is left out of the program: where it is called for the search ends UNDECIDED."""
-        return getattr(self.objective, "plain", False)
-
-    @property
-    def precise(self) -> bool:
-        """Whether the objective offers a better root than that of its Hessian."""
-        return getattr(self.objective, "precise", False)
+        return self.last > 0 and self.objective.warm
 
     @property
     def floor(self) -> Any:
@@ -363,7 +330,7 @@ class _Descent(NamedTuple):
         outside = jnp.where(t.point.value == jnp.inf, int(Status.INFEASIBLE), int(Status.NON_FINITE))
         # At a maximum on the edge of the domain the curvature is infinite and the decrement 0, but every step is cut back.
         ended = jnp.where(s.blocked, int(Status.BOUNDARY), int(Status.CONVERGED))
-        if hasattr(self.objective, "unbounded") and rule.curvature:
+        if self.objective.certifies and rule.curvature:
             # Newton's method ends superlinearly; a decrement that shrinks at a fixed rate is a coefficient on its way to infinity.
             ended = jnp.where(~s.blocked & t.endless & (t.steps > 15), int(Status.STEP_LIMIT), ended)
         if rule.line_search:
@@ -373,8 +340,8 @@ class _Descent(NamedTuple):
             exhausted, failed = ~t.accept, jnp.asarray(int(Status.NON_FINITE))
         cases = [
             (s.first & ~t.finite, outside),
-            (t.accept & ~t.usable, UNDECIDED if self.plain else int(Status.NON_FINITE)),
-            (self._separated(s, t), UNDECIDED if self.plain else int(Status.SEPARATED)),
+            (t.accept & ~t.usable, UNDECIDED if self.objective.plain else int(Status.NON_FINITE)),
+            (self._separated(s, t), UNDECIDED if self.objective.plain else int(Status.SEPARATED)),
             (exhausted, failed),
             (t.accept & t.converged, ended),
             (t.accept & (t.steps >= rule.max_steps), int(Status.STEP_LIMIT)),
@@ -382,20 +349,15 @@ class _Descent(NamedTuple):
         status = jnp.asarray(RUNNING, jnp.int32)
         for condition, code in reversed(cases):
             status = jnp.where(condition, code, status)
-        if self.plain and self.blocks > 1:  # whole curvature may do better
+        if self.objective.plain and self.objective.blocks > 1:  # whole curvature may do better
             short = (Status.STEP_LIMIT, Status.LINE_SEARCH_FAILED, Status.BOUNDARY)
             status = jnp.where(jnp.isin(status, jnp.array([int(code) for code in short])), UNDECIDED, status)
         return status
 
-    @property
-    def costs(self) -> "Costs | None":
-        """What curvature costs, where the objective says it."""
-        return getattr(self.objective, "costs", None)
-
     def wants_curvature(self, s: _State, t: _Trial, advance: Array) -> tuple[Array, Array]:
         """Whether fresh curvature pays for itself in evaluations saved, and whether it is to come from the next stage: once this
         one has been tried."""
-        costs = self.costs
+        costs = self.objective.costs
         if costs is None:
             return t.slow, jnp.asarray(False)
         price, rate = (jnp.asarray(a, t.decrement.dtype) for a in (costs.price, costs.rate))
@@ -408,12 +370,12 @@ class _Descent(NamedTuple):
         now = left / -jnp.log(jnp.clip(t.rate, 1e-3, 0.99))
         pays = (now > worth + left / -jnp.log(rate[stage]) + 1) | (now > self.rule.max_steps - t.steps)
         pays &= t.rate > 0
-        if self.blocks > 1:
+        if self.objective.blocks > 1:
             pays &= ~tried | (stage < self.last)
         return pays, deeper & pays & t.accept
 
     def _separated(self, s: _State, t: _Trial) -> Any:
-        if not hasattr(self.objective, "unbounded"):
+        if not self.objective.certifies:
             return jnp.asarray(False)
         suspect = t.dragging
         if self.rule.curvature:
@@ -422,7 +384,7 @@ class _Descent(NamedTuple):
                 faint |= t.converged & self.objective.drifts(self.unravel(t.direction), t.decrement)
             suspect |= faint & ((s.stage > 0) | (self.objective.stages == 1))
         suspect &= t.accept & self.objective.open
-        if self.plain:
+        if self.objective.plain:
             return suspect
         check = lambda x, direction: self.objective.unbounded(self.unravel(x), self.unravel(direction))
         return where_needed(suspect, check, jnp.asarray(False), t.point.x, t.direction)
@@ -438,10 +400,11 @@ class _Descent(NamedTuple):
         sampled = (s.stage == 0) & (self.objective.stages > 1)
         # Stage 0 (a subsample) hands its point and its curvature over, however it ended.
         near = t.accept & (t.steps >= _SAMPLE_STEPS)
-        near |= t.accept & (t.decrement <= self.costs.near) if self.costs else False
+        costs = self.objective.costs
+        near |= t.accept & (t.decrement <= costs.near) if costs else False
         advance = sampled & ((status != RUNNING) | near)
         # A warm start that is further away than that of a subsample is left to it.
-        far = (s.evaluations == 0) & (status == RUNNING) & ~(t.decrement <= self.costs.jump) if self.warm else False
+        far = (s.evaluations == 0) & (status == RUNNING) & ~(t.decrement <= costs.jump) if self.warm else False
         restart = advance | t.refresh | far
         keep = t.accept & t.usable
         choose = lambda yes, no: jax.tree.map(lambda a, b: jnp.where(keep, a, b), yes, no)

@@ -34,8 +34,8 @@ def minimize(
 
     Args:
         fun: a scalar function, differentiable by JAX; static: a fresh lambda compiles again, fresh args of the same shapes do not.
-            Or an :class:`~jaxml.optimize.Objective`, a pytree that knows a faster way to value, gradient and curvature; its
-            minimiser is not differentiable.
+            Or an instance of a class derived from :class:`~jaxml.optimize.Objective`, a pytree that knows a faster way to value,
+            gradient and curvature; its minimiser is not differentiable.
         params: starting point, a pytree of numbers or floating-point arrays.
         *args: pytrees of arrays passed on to fun. The minimiser is differentiable in them, to any order, where the solver is
             Newton or LBFGS and the Hessian at the minimum is not singular; with the others that is a TypeError.
@@ -46,7 +46,7 @@ def minimize(
         :class:`~jaxml.optimize.driver.Result`; its ``status`` says how the loop ended (``jaxml.report(result)`` in words).
 
     Raises:
-        TypeError: a solver with epochs, args beside an Objective, or (by JAX) a fun that is not scalar.
+        TypeError: a solver with epochs, args beside an Objective, an objective of another class, or (by JAX) a fun that is not scalar.
 
     Example:
         >>> from jaxml import optimize
@@ -61,6 +61,10 @@ def minimize(
             f"{type(solver).__name__} with epochs goes through examples in minibatches: use optimize.sgd(fun, params, data)"
         )
     if hasattr(fun, "evaluate"):
+        if not isinstance(fun, Objective):
+            raise TypeError(
+                f"an objective with a method evaluate is to be derived from optimize.Objective, {type(fun).__name__} is not"
+            )
         if args:
             raise TypeError("an Objective carries its own data; give no further arguments")
         return _minimize_objective(fun, _floating(params), prepared(solver), trace)

@@ -1,12 +1,12 @@
 """What a solver minimises: value, gradient and curvature at a point.
 
-An objective is a pytree with a method ``evaluate(params, curvature, stage)``; its array leaves are the data, so that any data of
-the same shapes reuse one compiled program. :class:`Scalar` makes one from any scalar function by ``jax.grad`` and
+An :class:`Objective` is a pytree with a method ``evaluate(params, curvature, stage)``; its array leaves are the data, so that any data
+of the same shapes reuse one compiled program. :class:`Scalar` makes one from any scalar function by ``jax.grad`` and
 ``jax.hessian``; a model that knows a faster way to the same numbers brings its own class.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -31,32 +31,78 @@ class Evaluation(NamedTuple):
     scoring: Array | None = None
 
 
-class Objective(Protocol):
-    """The protocol of an objective.
+class Costs(NamedTuple):
+    """What an objective with stages says of them, to weigh fresh curvature against more steps.
 
-    ``stages`` is 1, or 3: stage 0 evaluates a cheap subsample to start from, stage 1 everything, but curvature on a subsample, stage 2
-    everything. Then it has ``costs``, :class:`jaxml.optimize.driver.Costs`; where ``warm`` the first evaluation is one of stage 1, and
-    stage 0 is for a start that is far away. With ``blocks`` above 1 the Hessian is that many blocks, and ``complete`` makes of their
-    inverse one of the whole, as far as that is known.
+    Attributes:
+        price: for each stage, the evaluations that one curvature is worth there.
+        tries: how often curvature is taken from the sample in stage 1 before all rows are asked, and blocks of it in the last stage.
+        rate: for each stage, by what a step with fresh curvature shrinks the decrement.
+        near: the decrement at which stage 0 has done its work.
+        jump: the decrement to expect at the beginning of stage 1.
+    """
+
+    price: tuple[float, ...]
+    tries: int
+    rate: tuple[float, ...]
+    near: Array
+    jump: Array
+
+
+class Objective:
+    """The base of an objective, a pytree: ``evaluate`` is its own, and the rest is as simple as here unless it says otherwise.
+
+    With ``certifies`` it has methods by which a search proves that there is no minimum, see :class:`jaxml.glm.engine.Separable`.
     """
 
     @property
     def stages(self) -> int:
-        """1, or 3 with a subsample."""
-        ...
+        """1; or 3: stage 0 evaluates a cheap subsample to start from, stage 1 everything, but curvature on a subsample, stage 2
+        everything. Then it has ``costs``."""
+        return 1
+
+    @property
+    def costs(self) -> Costs | None:
+        """What curvature costs, to decide when it is computed again; None: where convergence is slow."""
+        return None
+
+    @property
+    def warm(self) -> bool:
+        """Whether with stages the first evaluation is one of stage 1, and stage 0 is for a start that is far away."""
+        return False
+
+    @property
+    def plain(self) -> bool:
+        """Whether what only hard problems need is left out of the program: where it is called for the search ends UNDECIDED."""
+        return False
+
+    @property
+    def precise(self) -> bool:
+        """Whether there is a better root of the Hessian than that of its matrix: ``root(params, hessian)``."""
+        return False
+
+    @property
+    def blocks(self) -> int:
+        """Of how many blocks the Hessian is; what lies between them is left out, and ``complete(inverse, v)`` makes of their inverse
+        one of the whole, as far as that is known."""
+        return 1
+
+    @property
+    def certifies(self) -> bool:
+        """Whether it can prove that it has no minimum."""
+        return False
 
     def evaluate(self, params: Any, curvature: bool | Array, stage: Any) -> Evaluation:
         """Value and gradient at params, and the curvature where it is asked for."""
-        ...
+        raise NotImplementedError(f"{type(self).__name__} must define evaluate(params, curvature, stage)")
 
 
 @record
-class Scalar:
+class Scalar(Objective):
     """``fun(params, *args)``, any scalar function of any pytree of floating-point arrays."""
 
     fun: Callable[..., Array] = static_field()
     args: tuple[Any, ...]
-    stages: ClassVar[int] = 1
 
     def evaluate(self, params: Any, curvature: bool | Array, stage: Any) -> Evaluation:
         """See :class:`Objective`."""
