@@ -77,6 +77,14 @@ def test_what_is_no_kernel_is_refused(bad):
     assert fit.status == Status.NON_FINITE
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e200] if X64 else [1e-30, 1e30])
+def test_unit_of_y_is_that_of_the_coefficients(unit):
+    fit, other = (kernels.kernel_ridge(KERNEL, X, Y * DTYPE(s), l2=10.0 / N) for s in (1.0, unit))
+    assert other.steps == fit.steps > 0
+    size = np.max(np.abs(fit.params.weight))
+    assert_allclose(other.params.weight / DTYPE(unit), fit.params.weight, rtol=0, atol=100 * EPS * size)
+
+
 def test_responses_of_zeros_take_no_step():
     fit = kernels.kernel_ridge(KERNEL, X, np.zeros(N, DTYPE), l2=10.0 / N, intercept=False)
     assert fit.status == Status.CONVERGED and np.all(fit.params.weight == 0)

@@ -566,8 +566,7 @@ def _bregman(family: Family, start: Array, end: Array, far: Array, m: Any) -> Ar
 
 
 def _natural_by_newton(family: Family, mean: Array) -> Array:
-    from jaxml.families.inversion import (
-        natural_by_newton,
-    )  # deferred: only families without a closed form need a solver
+    # (deferred: only families without a closed form need a solver)
+    from jaxml.families.inversion import natural_by_newton
 
     return natural_by_newton(family, mean)

@@ -69,7 +69,7 @@ def fit(
         intercept: whether there is a bias.
         link: None for the family's usual link, a name ('identity', 'log', 'logit', 'probit', 'cloglog', 'inverse', 'sqrt',
             'inverse_squared', 'canonical', 'unconstrained'), or a function mu = f(z) (made once: a fresh lambda compiles again).
-        init: Linear to start from.
+        init: Linear to start from, as the params of a fit with another penalty: near the optimum few evaluations are left.
         solver: None for Newton, or Newton, LBFGS, GradientDescent, SGD or Optax of :mod:`jaxml.optimize`. First-order solvers
             minimise the objective per unit of weight, and count as converged within 1e-6 standard errors of the optimum.
         firth: add half the log-determinant of the expected information to the log-likelihood (Jeffreys' penalty, for canonical links

@@ -43,6 +43,9 @@ def conjugate_gradients(
     """
     inner = lambda a, b: jnp.sum(a * b, axis=0)
     length = lambda a: jnp.sqrt(inner(a, a))
+    largest = jnp.max(jnp.abs(right), axis=0)
+    unit = jnp.where(largest > 0, largest, 1)  # squares of other units overflow, or are 0
+    right = right / unit
     size = length(right)
 
     def trip(state: Any) -> Any:
@@ -62,4 +65,4 @@ def conjugate_gradients(
 
     first = precondition(right)
     x, r, *_, steps = lax.while_loop(going, trip, (jnp.zeros_like(right), right, first, first, jnp.int32(0)))
-    return x, jnp.all(length(r) <= tol * size), steps
+    return x * unit, jnp.all(length(r) <= tol * size), steps
