@@ -96,3 +96,9 @@ def test_a_kernel_of_low_rank_and_copies_of_rows():
         fit = kernels.kernel_ridge(kernel, twice[:, :2], Y, l2=1.0 / N)
         assert fit.status == Status.CONVERGED and fit.steps > 0
         assert equations(fit, twice[:, :2], Y, np.ones(N), 1.0) < 50 * EPS
+
+
+def test_one_factor_serves_the_solution_of_fewer_rows_and_its_derivatives():
+    total = lambda l2: jnp.sum(kernels.kernel_ridge(KERNEL, X[:50], Y[:50], l2=l2, check=False).params.weight)
+    program = jax.jit(jax.value_and_grad(total)).lower(0.1).compile().as_text()
+    assert len([line for line in program.splitlines() if "potrf" in line and "custom-call" in line]) == 1

@@ -353,9 +353,13 @@ def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Line
     right = jnp.stack([root * rows.y, root], axis=1)
     # The derivative of a solution needs no derivative of how it was found.
     still = lax.stop_gradient((matrix, shift))
-    solved, (steps, jitter, fine) = lax.custom_linear_solve(
-        lambda v: matmul(matrix, v), right, lambda _, b: _solution(*still, b), symmetric=True, has_aux=True
-    )
+    if n < _MANY:  # one factor serves the solution and its derivatives
+        factor, jitter, fine = _with_jitter(still[0], lambda factor: factor, jnp.zeros_like(matrix), jnp.asarray(False))
+        solve = lambda _, b: (cho_solve((factor, True), b), (jnp.int32(0), jitter, fine))
+    else:
+        solve = lambda _, b: _solution(*still, b)
+    product = lambda v: matmul(matrix, v)
+    solved, (steps, jitter, fine) = lax.custom_linear_solve(product, right, solve, symmetric=True, has_aux=True)
     level = jnp.sum(root * solved[:, 0]) / jnp.sum(root * solved[:, 1])
     bias = level if intercept else jnp.zeros((), dtype)
     beta = root * (solved[:, 0] - bias * solved[:, 1])
@@ -365,12 +369,9 @@ def _ridge(kernel: Kernel, rows: Rows, l2: Array, intercept: bool) -> tuple[Line
 def _solution(matrix: Array, shift: Array, right: Array) -> tuple[Array, tuple[Array, Array, Array]]:
     """x with matrix x = right, and the iterations it took, the jitter and whether there was a factor; not to be differentiated.
 
-    Of many rows by conjugate gradients, where these arrive in fewer products than the factor costs; else by the factor.
+    By conjugate gradients, where these arrive in fewer products than the factor costs; else by the factor.
     """
-    if len(matrix) < _MANY:
-        found, steps, done = jnp.full_like(right, jnp.nan), jnp.int32(0), jnp.asarray(False)
-    else:
-        found, done, steps = _iterated(matrix, shift, right)
+    found, done, steps = _iterated(matrix, shift, right)
     solve = lambda factor: cho_solve((factor, True), right)
     x, jitter, fine = _with_jitter(matrix, solve, found, done)
     return x, (jnp.where(done, steps, 0), jitter, fine)
