@@ -31,7 +31,7 @@ from jaxml.glm.objective import (
     recentred,
     total_weight,
 )
-from jaxml.glm.rank import Rank, design_rank, minimum_norm
+from jaxml.glm.rank import Rank, design_rank, minimum_norm, proof
 from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point
 from jaxml.glm.subsample import subsample, subsample_tells
@@ -72,10 +72,11 @@ def compiled_fit(
 ) -> Fit:
     """Everything of :func:`jaxml.glm.fit` that runs on the device; the arguments have been read, cast and surveyed.
 
-    With ``plain``, for Newton's method and a design known to have full rank, or of which every slope is penalised (then the rank is
-    not looked at, and ``rank`` that of full rank), the program has no part for what most fits never meet: a design of less rank, a
+    With ``plain``, for Newton's method and a design that has full rank, or of which every slope is penalised (then the rank is not
+    looked at, and ``rank`` that of full rank), the program has no part for what most fits never meet: a design of less rank, a
     Hessian that Cholesky cannot factor, and the certificate of separation. It compiles in half the time. Where one of them is called
-    for the search stops, the status is :data:`jaxml.optimize.driver.UNDECIDED`, and the full program must be run.
+    for the search stops, the status is :data:`jaxml.optimize.driver.UNDECIDED`, and the full program must be run. Without penalties
+    the rank need not be known before: the first factor of the search proves it, or the search stops there.
     """
     intercept = l2.bias is not None
     frozen, still = lax.stop_gradient((family, rows, l2)), lax.stop_gradient(facts)
@@ -95,12 +96,18 @@ def compiled_fit(
     start = starting_point(objective, still, intercept) if init is None else frame.enter(lax.stop_gradient(init))
     if family.redundant:  # steps keep the sum over the classes, so the start decides it
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
-    settled = still.ok & (still.full_rank | needs_no_rank(family, l2)) if plain else jnp.asarray(True)
+    settled = jnp.asarray(True)
+    if plain:
+        tells = ~still.full_rank & _tells_rank(l2, firth)
+        objective = replace(objective, least_pivot=jnp.where(tells, proof(len(still.mean) + intercept), 100))
+        settled = still.ok & (still.full_rank | needs_no_rank(family, l2) | tells)
     start = jax.tree.map(lambda a: jnp.where(settled, a, jnp.nan), start)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
     search = in_chunks(partial(_search, plain=plain, trace=trace))
     result, point, rank, spent = search(objective, start, lax.stop_gradient(solver), unit, still.full_rank, spread)
+    if plain:  # a start without curvature has no factor
+        settled &= ~tells | ((result.status != int(Status.NON_FINITE)) & (result.status != int(Status.INFEASIBLE)))
     centred = balanced(minimum_norm(rank, result.params), l2, family)
     # what the last step, after the last evaluation, gains
     gain = jnp.where(jnp.all(ravel_pytree(result.params)[0] == point.x), 0, jnp.square(result.decrement) / 2)
@@ -140,25 +147,28 @@ def compiled_fit(
     )
 
 
-@program(static_argnames=(*_STATIC, "full_rank", "check"))
-def plain_fit(*data: Any, full_rank: bool, check: str, **static: Any) -> tuple[Fit, Survey, Array, Array]:
+@program(static_argnames=(*_STATIC, "full_rank", "rank", "check"))
+def plain_fit(*data: Any, full_rank: bool, rank: bool, check: str, **static: Any) -> tuple[Fit, Survey, Array, Array]:
     """The survey, what most fits need after it, :func:`jaxml.glm.location.in_doubt`, and whether nothing is left to do or to say: one
     program for the host; see :func:`compiled_fit`.
 
-    Where the survey does not find good values and full rank the search ends where it starts, with the status
+    Where the survey does not find good values, or where nothing proves full rank, the search ends where it starts, with the status
     :data:`jaxml.optimize.driver.UNDECIDED`.
 
     Args:
         *data: those of :func:`compiled_fit` before the facts.
         full_rank: whether the columns are known to be independent.
+        rank: whether the survey looks at the rank.
         check: as of :func:`jaxml.glm.fit`, a string.
         **static: those of :func:`compiled_fit`, but for ``plain``.
     """
     family, rows, l2, _, solver = data
-    facts = survey(family, rows, check, static["block"], l2.bias is not None)
+    facts = survey(family, rows, check, static["block"], l2.bias is not None, rank)
     if full_rank:
         facts = facts._replace(full_rank=jnp.asarray(True))
     fit = compiled_fit(*data, facts, plain=True, **static)
+    proven = _tells_rank(l2, static["firth"]) & (fit.status != UNDECIDED)
+    facts = facts._replace(full_rank=facts.full_rank | proven)
     doubt = in_doubt(fit, facts, tolerance(solver.tol, rows.X.dtype))
     return fit, facts, doubt, (fit.status == int(Status.CONVERGED)) & facts.full_rank & ~doubt
 
@@ -210,6 +220,11 @@ def _extreme(family: Family, facts: Survey, intercept: bool) -> Array:
 def needs_no_rank(family: Family, l2: Linear) -> Any:
     """Whether nothing but ``rank`` itself follows from the rank of the design."""
     return (l2.weight > 0).all() & (not family.estimates_dispersion)
+
+
+def _tells_rank(l2: Linear, firth: bool) -> Any:
+    """Whether the Hessian is X'WX alone, singular where the rank is less than full."""
+    return ~jnp.any(ravel_pytree(l2)[0] > 0) & (not firth)
 
 
 def _by_class(family: Family, solver: Any) -> bool:

@@ -148,7 +148,9 @@ def fit_rows(
     eager = bool(check) and not staged(data)
     plain = eager and isinstance(solver, Newton)
     if plain:
-        result, facts, doubt, done = plain_fit.alone(*data, full_rank=full_rank, check=check, **static)
+        # In float64 the first factor tells the rank of most designs, but for what a penalty adds to it.
+        rank = refine or firth or rows.X.dtype != jnp.float64 or any(a.any() for a in jax.tree.leaves(l2))
+        result, facts, doubt, done = plain_fit.alone(*data, full_rank=full_rank, rank=rank, check=check, **static)
         # Mostly this one number is all that is read: what the host does takes long beside a small fit.
         if done and link.known and not refine:
             return result

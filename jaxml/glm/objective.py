@@ -49,6 +49,7 @@ class GLMObjective(Objective):
         plain: static; see :func:`jaxml.glm.engine.compiled_fit`.
         blocks: static; the number of outputs where the Hessian is to be that of each output alone, (k, q, q), else 1.
         warm: static; whether the search starts where the user says, see :class:`jaxml.optimize.Objective`.
+        least_pivot: see there too, and :func:`jaxml.glm.rank.proof`.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: :class:`Subsample` to start from and to take curvature from, or None.
@@ -68,6 +69,7 @@ class GLMObjective(Objective):
     plain: bool = static_field(default=False)
     blocks: int = static_field(default=1)
     warm: bool = static_field(default=False)
+    least_pivot: Any = 100
 
     @property
     def coefficients(self) -> int:
@@ -250,10 +252,11 @@ class GLMObjective(Objective):
             most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // block))
             used = jnp.minimum(most * block, sample.rows.n)
             share = sample.share * (sample.rows.n / used)
-            grams = self._grams(sample.rows, params, block, most)
-            found = self._penalised(tuple(_without_noise(share * gram, used, k) for gram in grams))
+            grams = scaled(self._grams(sample.rows, params, block, most), share)
             # What the sample does not see, as a rare level of a factor, only all rows can tell.
-            return found, cholesky_root(found[-1], float(jnp.finfo(dtype).eps) ** -0.5)[1]
+            least = jnp.maximum(self.least_pivot, float(jnp.finfo(dtype).eps) ** -0.5)
+            enough = cholesky_root(self._penalised(grams[-1:])[0], least)[1]
+            return self._penalised(tuple(_without_noise(gram, used, k) for gram in grams)), enough
 
         found, enough = where_needed(curvature & (stage < 2), sampled, (zero, jnp.asarray(False)), params)
         whole = lambda params: self._penalised(self._grams(self.rows, params, block))

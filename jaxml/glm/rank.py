@@ -1,9 +1,10 @@
 """The rank of the design, its null space, and the minimum-norm representative of a solution.
 
 Rank is decided on X (with the rows of weight 0 left out, the columns centred where there is an intercept and scaled by powers
-of two), never on X'WX, whose condition number is the square. A Cholesky factor of the Gram of a few rows proves full rank at
-next to no cost; only where it does not is the whole X factored by QR, columns in their order, so that of equal columns the
-later ones are aliased, as in R.
+of two), never on X'WX, whose condition number is the square. That, though, proves full rank where the pivots of its Cholesky factor
+are far above rounding (see :func:`proof`): the first factor of a fit without penalties does, which is there anyway, or one of the
+Gram of a few rows. Only where neither does is the whole X factored by QR, columns in their order, so that of equal columns the later
+ones are aliased, as in R.
 """
 
 from functools import partial
@@ -12,10 +13,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.lax.linalg import cholesky
 
 from jaxml.chunks import where_needed
 from jaxml.linalg import matmul
+from jaxml.optimize.newton import equilibrate
 from jaxml.predictors import Linear
+from jaxml.predictors.design import Design
 from jaxml.rows import Rows
 
 
@@ -37,12 +41,17 @@ class Pivot(NamedTuple):
 
     Attributes:
         share: the least share of a column, centred if there is an intercept, that those before it do not explain, up to a factor of 2,
-            for many columns of 5; it is 1 / (variance inflation). 0 for fewer rows than columns, NaN where it is lost in rounding.
+            for many columns of 5; it is 1 / (variance inflation). 0 or NaN where it is lost in rounding.
         proves: whether it is no rounding, and so proves that [X, 1] has full column rank.
     """
 
     share: Array
     proves: Array
+
+
+def proof(columns: int) -> float:
+    """Above how many eps the pivots of a Gram or X'WX with a unit diagonal are no rounding: then X has full column rank, whatever W."""
+    return 1e4 * columns
 
 
 def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
@@ -52,23 +61,24 @@ def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
     if n < p or d == 0:
         return Pivot(jnp.asarray(float(n >= p), rows.X.dtype), jnp.asarray(n >= p))
 
-    def some_columns(count: int, rows: Rows, center: Array) -> tuple[Array, Array]:
+    def some_columns(count: int, rows: Rows, center: Array) -> tuple[Design, Array]:
         some = rows.take(slice(None, None, max(1, n // count)))
-        on = some.on
-        x = centred_columns(jnp.where(on[:, None], some.X, 0), on, center, intercept)
-        return x * _power_of_two(jnp.linalg.norm(x, axis=0)), jnp.sum(on) >= p
+        return Design(jnp.where(some.on[:, None], some.X - center, 0), intercept), some.on.astype(center.dtype)
 
-    def least(factor: Array, enough: Array, rounding: float) -> Pivot:
-        share = jnp.where(enough, jnp.min(jnp.square(jnp.diagonal(factor))), 0)
+    def least(factor: Array, rounding: float) -> Pivot:
+        share = jnp.min(jnp.square(jnp.diagonal(factor)))
         return Pivot(share, share > rounding)
 
     def by_gram(count: int) -> Pivot:
-        x, enough = some_columns(count, rows, center)
-        return least(jnp.linalg.cholesky(matmul(x.T, x)), enough, 1e4 * d * eps)
+        design, on = some_columns(count, rows, center)
+        return least(cholesky(equilibrate(design.gram(on))[1]), proof(d) * eps)
 
     def by_qr(rows: Rows, center: Array) -> Pivot:
-        x, enough = some_columns(many, rows, center)
-        return least(jnp.linalg.qr(x, mode="r"), enough, (10 * max(len(x), d) * eps) ** 2)
+        design, on = some_columns(many, rows, center)
+        x = jnp.where(on[:, None] > 0, design.dense(), 0)
+        return least(
+            jnp.linalg.qr(x * _power_of_two(jnp.linalg.norm(x, axis=0)), mode="r"), (10 * max(x.shape) * eps) ** 2
+        )
 
     few, many = max(3 * p, 1000), max(20 * p, 1000)
     pivot = by_gram(few)

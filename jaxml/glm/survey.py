@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from jaxml.checks import verdict
 from jaxml.families.base import Family
-from jaxml.glm.rank import least_pivot
+from jaxml.glm.rank import Pivot, least_pivot
 from jaxml.linalg import matmul
 from jaxml.rows import Rows, fold_blocks
 
@@ -27,7 +27,7 @@ class Survey(NamedTuple):
         offset: () or (k,), weighted mean of the offset, summing to 0 over the classes of a redundant family; 0 without one.
         ok: all values are finite and in the support.
         full_rank: a few rows prove that the design has full rank (False: not known).
-        pivot: how far the columns are from dependent, see :class:`jaxml.glm.rank.Pivot`.
+        pivot: how far the columns are from dependent, see :class:`jaxml.glm.rank.Pivot`; NaN where that was not looked at.
     """
 
     mean: Array
@@ -42,9 +42,9 @@ class Survey(NamedTuple):
     pivot: Array
 
 
-@partial(jax.jit, static_argnames=("check", "block", "intercept"))
-def survey(family: Family, rows: Rows, check: str, block: int | None, intercept: bool) -> Survey:
-    """See :class:`Survey`; ``block`` rows of X are read at a time (None: all)."""
+@partial(jax.jit, static_argnames=("check", "block", "intercept", "rank"))
+def survey(family: Family, rows: Rows, check: str, block: int | None, intercept: bool, rank: bool = True) -> Survey:
+    """See :class:`Survey`; ``block`` rows of X are read at a time (None: all), and with ``rank`` a few of them tell of the rank."""
     dtype = rows.X.dtype
     w = rows.mass
     on = w > 0
@@ -59,7 +59,8 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     mean, rms = anchor + first / weight, jnp.sqrt(second / weight)
     fine &= jnp.all(jnp.isfinite(rms))
     center = mean if intercept else jnp.zeros_like(mean)
-    pivot = least_pivot(rows, center, intercept)
+    unknown = Pivot(jnp.full((), jnp.nan, dtype), jnp.asarray(False))
+    pivot = least_pivot(rows, center, intercept) if rank else unknown
     offset = _mean_offset(family, rows, w / weight)
     return Survey(
         mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, pivot.proves, pivot.share

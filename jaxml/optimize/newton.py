@@ -136,10 +136,10 @@ class Newton:
 
 def inverse_root(curvature: Curvature, gradient: Array) -> Root:
     """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module)."""
-    fresh, hessian, scoring, substitutes, better, _ = curvature
-    root, ok = cholesky_root(hessian)
+    fresh, hessian, scoring, substitutes, better, _, least = curvature
+    root, ok = cholesky_root(hessian, least)
     if scoring is not None:
-        other, other_ok = cholesky_root(scoring)
+        other, other_ok = cholesky_root(scoring, least)
         # A Hessian much flatter along the gradient than its expectation is nearly indefinite, or noise.
         length = lambda factor: Root(factor, ok, jnp.zeros_like(gradient)).step(gradient)[1]
         flat = length(root) > 3 * length(other)
@@ -168,7 +168,7 @@ def equilibrate(matrix: Array) -> tuple[Array, Array]:
     return scale, matrix * scale[:, None] * scale
 
 
-def cholesky_root(matrix: Array, least: float = 100) -> tuple[Array, Array]:
+def cholesky_root(matrix: Array, least: Any = 100) -> tuple[Array, Array]:
     """R with R R' = matrix^-1, by Cholesky of the equilibrated matrix, and whether its pivots are above ``least`` eps."""
     if matrix.ndim == 3:
         roots, ok = jax.vmap(lambda block: cholesky_root(block, least))(matrix)

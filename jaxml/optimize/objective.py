@@ -88,6 +88,12 @@ class Objective:
         return 1
 
     @property
+    def least_pivot(self) -> Any:
+        """The pivot, in eps of a Hessian with a unit diagonal, above which the first factor of a search counts as one; later ones
+        count above 100."""
+        return 100
+
+    @property
     def certifies(self) -> bool:
         """Whether it can prove that it has no minimum."""
         return False
