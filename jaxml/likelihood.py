@@ -30,6 +30,15 @@ def row_loss(family: Family, link: Link, z: Array, y: Any) -> Array:
     return family.loss(natural_parameter(family, link, z), y)
 
 
+def total_loss(family: Family, link: Link, z: Array, y: Any, on: Array | None = None) -> Array:
+    """The sum of :func:`row_loss` over those rows that are ``on`` (None: all), which may be cheaper than that of each row; scalar
+    families. Rows are combined, so they should be on one device."""
+    if _by_coordinate(family, link):
+        loss = row_loss(family, link, z, y)
+        return jnp.sum(loss if on is None else jnp.where(on, loss, 0))
+    return family.total_loss(natural_parameter(family, link, z), y, on)
+
+
 def row_information(family: Family, link: Link, z: Array) -> Array:
     """The expected curvature of :func:`row_loss` in z, per trial; for a family of one mean."""
     if _by_coordinate(family, link):

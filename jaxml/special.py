@@ -68,9 +68,34 @@ def binary_loss(failures: Array, successes: Array, x: Array) -> Array:
     In either label the residual of a well-fitted row keeps its digits, and swapping labels flips signs. One exponential and one
     logarithm serve both terms and the derivative; the sum as it stands costs six times as much on a CPU.
     """
+    linear, small = _binary_parts(failures, successes, x)
+    return linear + (failures + successes) * jnp.log1p(small)
+
+
+def total_binary_loss(successes: Array, x: Array, on: Array | None = None) -> Array:
+    """The sum of :func:`binary_loss` over those rows that are ``on`` (None: all), each of one trial, with few logarithms."""
+    linear, small = _binary_parts(1 - successes, successes, x)
+    if on is not None:
+        linear, small = jnp.where(on, linear, 0), jnp.where(on, small, 0)
+    return jnp.sum(linear) + sum_log1p(small)
+
+
+def _binary_parts(failures: Array, successes: Array, x: Array) -> tuple[Array, Array]:
     size = jnp.abs(x)
     larger = jnp.where(x >= 0, failures, successes)
-    return jnp.where(larger == 0, 0, larger * size) + (failures + successes) * jnp.log1p(jnp.exp(-size))
+    return jnp.where(larger == 0, 0, larger * size), jnp.exp(-size)
+
+
+def sum_log1p(x: Array) -> Array:
+    """``sum_i log(1 + x_i)`` of numbers from 0 to 1, (n,), by one logarithm for sixteen of them: it costs as much as ten products.
+
+    ``(1 + a)(1 + b) - 1 = a + b + ab`` is a sum of positive terms, so no digits are lost, however small they are.
+    """
+    x = jnp.pad(x, (0, -len(x) % 16))
+    for _ in range(4):
+        a, b = jnp.split(x, 2)
+        x = a + b + a * b
+    return jnp.sum(jnp.log1p(x))
 
 
 @jax.custom_jvp

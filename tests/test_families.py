@@ -58,6 +58,9 @@ def everything(family, eta, y, m, search):
         "score": jax.grad(lambda e: jnp.sum(families.log_prob(family, e, y)))(grid),
         "formula": family.trials(y) * family.log_partition(grid) - family.inner(grid, t),
         "loss": family.loss(grid, y),
+        "total": jax.vmap(
+            lambda e: jnp.stack([family.total_loss(e, y, on) for on in (None, jnp.arange(len(e)) % 3 == 1)])
+        )(grid),
         "direct": -family.loss(grid, y) / family.dispersion + family.log_base(y),
         "statistic": t,
         "round_trip": family.from_unconstrained(family.to_unconstrained(eta)),
@@ -101,6 +104,13 @@ def test_float32_in_is_float32_out(name):
     for name in ("statistic", "formula", "direct"):  # made here of observations that nothing has cast yet
         shapes.pop(name)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(shapes)} == {"float32"}
+
+
+@cases(BY_NAME)
+def test_the_total_of_losses_is_the_sum_of_those_that_are_on(name, dtype):
+    loss, total = results(name, dtype)["loss"], results(name, dtype)["total"]
+    close(total[:, 0], np.sum(loss, axis=1), dtype)
+    close(total[:, 1], np.sum(loss[:, 1::3], axis=1), dtype)
 
 
 # -- moments ---------------------------------------------------------------------------------------------------------

@@ -141,6 +141,30 @@ def test_logsumexp_keeps_a_small_excess_and_admits_minus_infinity():
     assert special.logsumexp(jnp.array([-jnp.inf, -jnp.inf])) == -jnp.inf
 
 
+@dtypes
+def test_sum_log1p_keeps_the_digits_of_small_numbers(dtype):
+    rng, smallest = np.random.default_rng(0), -300 if dtype is np.float64 else -36
+    for n in (1, 15, 16, 17, 200):
+        for low in (smallest, -6, 0):
+            x = (10.0 ** rng.uniform(low, 0, n)).astype(dtype)
+            want = mp.fsum([mp.log1p(mp.mpf(float(v))) for v in x])
+            assert (
+                abs(float((mp.mpf(float(special.sum_log1p(jnp.asarray(x)))) - want) / want)) < 8 * np.finfo(dtype).eps
+            )
+    assert special.sum_log1p(jnp.zeros(5, dtype)) == 0 and jnp.isnan(special.sum_log1p(jnp.array([0, jnp.nan], dtype)))
+
+
+@dtypes
+def test_the_total_of_binary_losses_holds_in_the_tails(dtype):
+    for size in (0.0, 1.0, 30.0, 80.0, 1e4):
+        x, y = jnp.asarray([size, -size] * 9, dtype), jnp.asarray([1, 0, 0, 1, 1, 0] * 3, dtype)
+        right = (y == 1) == (x > 0)
+        for on in (None, right, ~right):
+            loss = np.asarray(special.binary_loss(1 - y, y, x), np.float64)
+            want = np.sum(loss if on is None else loss[np.asarray(on)])
+            np.testing.assert_allclose(special.total_binary_loss(y, x, on), want, rtol=20 * np.finfo(dtype).eps)
+
+
 def test_products_with_zero():
     assert special.product(0.0, jnp.inf) == 0 and special.xlogx(jnp.array(0.0)) == 0
     assert jnp.isnan(special.xlogx(jnp.array(-1.0)))

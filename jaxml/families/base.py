@@ -118,6 +118,11 @@ class Family:
         """``m(y) a(eta) - <eta, T(y)>``: minus log p at dispersion 1 without log b. Override to avoid a cancellation."""
         return self.trials(y) * self.log_partition(eta) - self.inner(eta, self.statistic(y))
 
+    def total_loss(self, eta: Array, y: Any, on: Array | None = None) -> Array:
+        """The sum of :meth:`loss` over those rows that are ``on`` (None: all). Override where it is cheaper than the losses."""
+        loss = self.loss(eta, y)
+        return jnp.sum(loss if on is None else jnp.where(on, loss, 0))
+
     def natural(self, mean: Array) -> Array:
         """The eta with grad a(eta) = mean; a closed form where there is one."""
         raise NotImplementedError

@@ -52,6 +52,9 @@ class Bernoulli(Family):
     def loss(self, eta, y):
         return special.binary_loss(1 - y, y, eta)
 
+    def total_loss(self, eta, y, on=None):
+        return special.total_binary_loss(y, eta, on)
+
     def losses(self, eta, y):
         return outcomes_loss(
             jnp.stack([1 - y, y], axis=-1), jnp.stack([special.softplus(eta), special.softplus(-eta)], axis=-1)

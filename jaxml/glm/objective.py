@@ -19,7 +19,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxml.chunks import where_needed
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
-from jaxml.likelihood import row_information, row_loss
+from jaxml.likelihood import row_information, row_loss, total_loss
 from jaxml.linalg import matmul, split
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.newton import cholesky_root, equilibrate
@@ -417,9 +417,11 @@ def _block_sums(
     o: GLMObjective, rows: Rows, mask: Array | None, spare: Rows | None, params: Linear, curvature: bool | Array
 ) -> Any:
     """Sums over one block: value, gradient (Linear) and the Grams X' W X, one or two (see `curvatures`)."""
+    together = rows.weights is None and o.block is not None and o.family.natural_size is None
     rows, weights = _masked(rows, mask, spare)
     design, z = linear_predictors(rows, o.center, params)
     value, slope = value_and_slope(o.family, o.link, z, rows.y)
+    value = total_loss(o.family, o.link, z, rows.y, mask) if together else jnp.sum(_weigh(weights, value))
     gradient = design.transposed(_weigh(weights, slope))
 
     def grams() -> tuple[Array, ...]:
@@ -429,8 +431,8 @@ def _block_sums(
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(grams))
 
     if isinstance(curvature, bool):
-        return jnp.sum(_weigh(weights, value)), gradient, grams() if curvature else ()
-    return jnp.sum(_weigh(weights, value)), gradient, lax.cond(curvature, grams, nothing)
+        return value, gradient, grams() if curvature else ()
+    return value, gradient, lax.cond(curvature, grams, nothing)
 
 
 def _block_grams(

@@ -61,24 +61,23 @@ def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
     if n < p or d == 0:
         return Pivot(jnp.asarray(float(n >= p), rows.X.dtype), jnp.asarray(n >= p))
 
-    def some_columns(count: int, rows: Rows, center: Array) -> tuple[Design, Array]:
+    def some_rows(count: int, rows: Rows, center: Array) -> Array:
         some = rows.take(slice(None, None, max(1, n // count)))
-        return Design(jnp.where(some.on[:, None], some.X - center, 0), intercept), some.on.astype(center.dtype)
+        design = Design(some.X - center if intercept else some.X, intercept)
+        return jnp.where(some.on[:, None], design.dense(), 0)
 
     def least(factor: Array, rounding: float) -> Pivot:
         share = jnp.min(jnp.square(jnp.diagonal(factor)))
         return Pivot(share, share > rounding)
 
     def by_gram(count: int) -> Pivot:
-        design, on = some_columns(count, rows, center)
-        return least(cholesky(equilibrate(design.gram(on))[1]), proof(d) * eps)
+        x = some_rows(count, rows, center)
+        return least(cholesky(equilibrate(matmul(x.T, x))[1]), proof(d) * eps)
 
     def by_qr(rows: Rows, center: Array) -> Pivot:
-        design, on = some_columns(many, rows, center)
-        x = jnp.where(on[:, None] > 0, design.dense(), 0)
-        return least(
-            jnp.linalg.qr(x * _power_of_two(jnp.linalg.norm(x, axis=0)), mode="r"), (10 * max(x.shape) * eps) ** 2
-        )
+        x = some_rows(many, rows, center)
+        unit = x * _power_of_two(jnp.linalg.norm(x, axis=0))
+        return least(jnp.linalg.qr(unit, mode="r"), (10 * max(x.shape) * eps) ** 2)
 
     few, many = max(3 * p, 1000), max(20 * p, 1000)
     pivot = by_gram(few)
