@@ -19,6 +19,7 @@ LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
 CLEAR = 1.5  # times the goal, from which on an iteration less of a peer decides nothing
 SLOW, LONG = 1.5, 3.0  # times the best peer, and seconds, from which on two repetitions are enough
+ONCE = 2.0  # times the best peer, from which on the run of the calibration is
 ROUNDS, LEAST_ROUNDS = 10.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
 _FIRST, _GROWTH = 2, 3
@@ -54,7 +55,7 @@ def contest(
         if trial.reached <= until:
             seconds = trial.seconds * entrant.scale
             best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
-    one = sum(t.seconds for t in found if t.reached <= until)
+    one = sum(t.seconds for e, t in zip(entrants, found, strict=True) if _races(e, t, until, best))
     rounds = min(repetitions, max(LEAST_ROUNDS, int(ROUNDS / max(one, 1e-9))))
     counts = [_repetitions(e, t, until, best, rounds) for e, t in zip(entrants, found, strict=True)]
     times = race([_call(e, t) for e, t in zip(entrants, found, strict=True)], counts)
@@ -68,10 +69,14 @@ def _patience(best: float, first: float) -> float:
 
 
 def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repetitions: int) -> int:
-    if not trial.reached <= until:
+    if not _races(entrant, trial, until, best):
         return 0
     slow = not entrant.ours and (trial.seconds * entrant.scale > SLOW * best or trial.seconds > LONG)
     return min(2, repetitions) if slow else repetitions
+
+
+def _races(entrant: Entrant, trial: Trial, until: float, best: float) -> bool:
+    return trial.reached <= until and (entrant.ours or trial.seconds * entrant.scale <= ONCE * best)
 
 
 def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
@@ -79,7 +84,8 @@ def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
 
 
 def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float) -> Entry:
-    seconds = [t * entrant.scale for t in times]
+    reached = trial.reached <= until
+    seconds = [t * entrant.scale for t in times or [trial.seconds] * reached]
     given_up = entrant.capped and not seconds and (trial.passes or 0) >= trial.most
     note = entrant.note if seconds else "given up" if given_up else "stops short of it"
     spent = trial.seconds * entrant.scale if given_up else None
