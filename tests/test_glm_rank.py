@@ -61,7 +61,7 @@ def plainly(family, X, y, **options):
     family, l2, init = _cast(family, rows, 0.0, options.get("init"), True)
     solver = Newton(tol=1e-8, reuse=len(X) > SMALL[0])
     static = {"link": link, "weight_kind": "frequency", "hull": False, "firth": False, "trace": False}
-    static |= {"block": block_rows(rows.X), "full_rank": False, "rank": False, "check": "support"}
+    static |= {"block": block_rows(rows.X), "full_rank": False, "pivot": False, "check": "support"}
     return plain_fit.alone(family, rows, l2, init, solver, **static)[:2]
 
 
@@ -93,6 +93,29 @@ def test_weights_and_offsets_that_differ_by_many_orders_prove_nothing(d):
         X = X[:, rng.permutation(d)]
         fit, facts = plainly(families.Poisson(), X, rng.poisson(np.exp(offset)), weights=weights, offset=offset)
         assert not facts.full_rank and int(fit.status) == UNDECIDED
+
+
+@pytest.mark.parametrize("rare", ["rows", "weights", "exposure"])
+def test_a_level_that_hardly_counts_does_not_hide_that_the_levels_add_up_to_the_intercept(rare):
+    """After the pivot of the rare level, say 1e-5, the next is rounding divided by that, and may be either sign and large."""
+    n = 100_000 if rare == "rows" else 300
+    for trial in range(5 if rare == "rows" else 40):
+        rng = np.random.default_rng(trial)
+        level = rng.integers(0, 2 if rare == "rows" else 3, n)
+        if rare == "rows":
+            level[rng.choice(n, 3, replace=False)] = 2
+        X = np.eye(3)[level][:, rng.permutation(3)]
+        share = np.where(level == 2, 10.0 ** -(4 + trial % 7), 1) * rng.uniform(0.5, 1, n)
+        weights = jnp.asarray(share) if rare == "weights" else None
+        offset = jnp.asarray(np.log(share)) if rare == "exposure" else None
+        fit, facts = plainly(families.Poisson(), X, rng.poisson(1.5, n).astype(float), weights=weights, offset=offset)
+        assert not facts.full_rank and int(fit.status) == UNDECIDED, trial
+
+
+def test_a_separated_fit_of_full_rank_is_proven_all_the_same():
+    X = np.random.default_rng(0).normal(size=SMALL)
+    fit, facts = plainly(families.Bernoulli(), X, (X[:, 0] > 0).astype(float))
+    assert facts.full_rank and int(fit.status) == UNDECIDED and int(fit.steps) > 0
 
 
 def test_a_start_without_curvature_proves_nothing():

@@ -98,8 +98,9 @@ def compiled_fit(
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
     settled = jnp.asarray(True)
     if plain:
-        tells = ~still.full_rank & _tells_rank(l2, firth)
-        objective = replace(objective, least_pivot=jnp.where(tells, proof(len(still.mean) + intercept), 100))
+        columns = len(still.mean) + intercept
+        tells = ~still.full_rank & _tells_rank(l2, firth) & (still.rows >= columns)
+        objective = replace(objective, least_eigenvalue=jnp.where(tells, proof(columns), 0))
         settled = still.ok & (still.full_rank | needs_no_rank(family, l2) | tells)
     start = jax.tree.map(lambda a: jnp.where(settled, a, jnp.nan), start)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
@@ -147,8 +148,8 @@ def compiled_fit(
     )
 
 
-@program(static_argnames=(*_STATIC, "full_rank", "rank", "check"))
-def plain_fit(*data: Any, full_rank: bool, rank: bool, check: str, **static: Any) -> tuple[Fit, Survey, Array, Array]:
+@program(static_argnames=(*_STATIC, "full_rank", "pivot", "check"))
+def plain_fit(*data: Any, full_rank: bool, pivot: bool, check: str, **static: Any) -> tuple[Fit, Survey, Array, Array]:
     """The survey, what most fits need after it, :func:`jaxml.glm.location.in_doubt`, and whether nothing is left to do or to say: one
     program for the host; see :func:`compiled_fit`.
 
@@ -158,16 +159,19 @@ def plain_fit(*data: Any, full_rank: bool, rank: bool, check: str, **static: Any
     Args:
         *data: those of :func:`compiled_fit` before the facts.
         full_rank: whether the columns are known to be independent.
-        rank: whether the survey looks at the rank.
+        pivot: whether the survey's is wanted; else it is looked at only where the first factor cannot tell the rank.
         check: as of :func:`jaxml.glm.fit`, a string.
         **static: those of :func:`compiled_fit`, but for ``plain``.
     """
     family, rows, l2, _, solver = data
-    facts = survey(family, rows, check, static["block"], l2.bias is not None, rank)
+    tells = _tells_rank(l2, static["firth"])
+    exact = rows.X.dtype == jnp.float64  # in float32 a Gram proves the rank of few designs
+    look = not full_rank and (~tells if exact else True)
+    facts = survey(family, rows, check, static["block"], l2.bias is not None, pivot or look)
     if full_rank:
         facts = facts._replace(full_rank=jnp.asarray(True))
     fit = compiled_fit(*data, facts, plain=True, **static)
-    proven = _tells_rank(l2, static["firth"]) & (fit.status != UNDECIDED)
+    proven = tells & ((fit.status != UNDECIDED) | (fit.steps > 0))
     facts = facts._replace(full_rank=facts.full_rank | proven)
     doubt = in_doubt(fit, facts, tolerance(solver.tol, rows.X.dtype))
     return fit, facts, doubt, (fit.status == int(Status.CONVERGED)) & facts.full_rank & ~doubt
@@ -223,7 +227,7 @@ def needs_no_rank(family: Family, l2: Linear) -> Any:
 
 
 def _tells_rank(l2: Linear, firth: bool) -> Any:
-    """Whether the Hessian is X'WX alone, singular where the rank is less than full."""
+    """Whether the Hessian is that of the likelihood, X'WX, which is singular where the rank is less than full."""
     return ~jnp.any(ravel_pytree(l2)[0] > 0) & (not firth)
 
 

@@ -20,7 +20,7 @@ from jaxml.families.base import Family
 from jaxml.glm.engine import compiled_fit, needs_no_rank, plain_fit
 from jaxml.glm.location import location
 from jaxml.glm.objective import curvature_price
-from jaxml.glm.rank import matrix_rank
+from jaxml.glm.rank import matrix_rank, surely_full
 from jaxml.glm.refine import LEAST_PIVOT, is_least_squares, may_be, refined_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
@@ -148,9 +148,7 @@ def fit_rows(
     eager = bool(check) and not staged(data)
     plain = eager and isinstance(solver, Newton)
     if plain:
-        # In float64 the first factor tells the rank of most designs, but for what a penalty adds to it.
-        rank = refine or firth or rows.X.dtype != jnp.float64 or any(a.any() for a in jax.tree.leaves(l2))
-        result, facts, doubt, done = plain_fit.alone(*data, full_rank=full_rank, rank=rank, check=check, **static)
+        result, facts, doubt, done = plain_fit.alone(*data, full_rank=full_rank, pivot=refine, check=check, **static)
         # Mostly this one number is all that is read: what the host does takes long beside a small fit.
         if done and link.known and not refine:
             return result
@@ -161,6 +159,8 @@ def fit_rows(
     if not plain or int(result.status) == UNDECIDED:
         if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
             check_values(family, rows, check)
+        if plain and np.isnan(facts.pivot) and not facts.full_rank:  # it was not looked at, or is lost in rounding
+            facts = facts._replace(full_rank=surely_full(rows, facts.mean, intercept))
         whole = compiled_fit(*data, facts, plain=False, **static)
         if plain:
             tried = result.evaluations, result.curvatures

@@ -49,7 +49,7 @@ class GLMObjective(Objective):
         plain: static; see :func:`jaxml.glm.engine.compiled_fit`.
         blocks: static; the number of outputs where the Hessian is to be that of each output alone, (k, q, q), else 1.
         warm: static; whether the search starts where the user says, see :class:`jaxml.optimize.Objective`.
-        least_pivot: see there too, and :func:`jaxml.glm.rank.proof`.
+        least_eigenvalue: see there too, and :func:`jaxml.glm.rank.proof`.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: :class:`Subsample` to start from and to take curvature from, or None.
@@ -69,7 +69,7 @@ class GLMObjective(Objective):
     plain: bool = static_field(default=False)
     blocks: int = static_field(default=1)
     warm: bool = static_field(default=False)
-    least_pivot: Any = 100
+    least_eigenvalue: Any = None
 
     @property
     def coefficients(self) -> int:
@@ -254,8 +254,8 @@ class GLMObjective(Objective):
             share = sample.share * (sample.rows.n / used)
             grams = scaled(self._grams(sample.rows, params, block, most), share)
             # What the sample does not see, as a rare level of a factor, only all rows can tell.
-            least = jnp.maximum(self.least_pivot, float(jnp.finfo(dtype).eps) ** -0.5)
-            enough = cholesky_root(self._penalised(grams[-1:])[0], least)[1]
+            least = float(jnp.finfo(dtype).eps) ** -0.5
+            enough = cholesky_root(self._penalised(grams[-1:])[0], least, self.least_eigenvalue)[1]
             return self._penalised(tuple(_without_noise(gram, used, k) for gram in grams)), enough
 
         found, enough = where_needed(curvature & (stage < 2), sampled, (zero, jnp.asarray(False)), params)

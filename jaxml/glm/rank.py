@@ -1,10 +1,10 @@
 """The rank of the design, its null space, and the minimum-norm representative of a solution.
 
 Rank is decided on X (with the rows of weight 0 left out, the columns centred where there is an intercept and scaled by powers
-of two), never on X'WX, whose condition number is the square. That, though, proves full rank where the pivots of its Cholesky factor
-are far above rounding (see :func:`proof`): the first factor of a fit without penalties does, which is there anyway, or one of the
-Gram of a few rows. Only where neither does is the whole X factored by QR, columns in their order, so that of equal columns the later
-ones are aliased, as in R.
+of two), never on X'WX, whose condition number is the square. That, though, proves full rank where its eigenvalues are far above
+rounding (see :func:`proof`): the first factor of a fit without penalties does, which is there anyway, or one of the Gram of a few
+rows. Only where neither does is the whole X factored by QR, columns in their order, so that of equal columns the later ones are
+aliased, as in R.
 """
 
 from functools import partial
@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.lax.linalg import cholesky
+from jax.scipy.linalg import solve_triangular
 
 from jaxml.chunks import where_needed
 from jaxml.linalg import matmul
-from jaxml.optimize.newton import equilibrate
+from jaxml.optimize.newton import eigenvalue_bound, equilibrate
 from jaxml.predictors import Linear
 from jaxml.predictors.design import Design
 from jaxml.rows import Rows
@@ -40,9 +41,9 @@ class Pivot(NamedTuple):
     """What a few rows tell of the rank.
 
     Attributes:
-        share: the least share of a column, centred if there is an intercept, that those before it do not explain, up to a factor of 2,
-            for many columns of 5; it is 1 / (variance inflation). 0 or NaN where it is lost in rounding.
-        proves: whether it is no rounding, and so proves that [X, 1] has full column rank.
+        share: the least share of a column, less its center if there is an intercept, that those before it do not explain, up to a
+            factor of 2, for many columns of 5; it is 1 / (variance inflation). 0 or NaN where it is lost in rounding.
+        proves: whether these rows prove that [X, 1] has full column rank.
     """
 
     share: Array
@@ -50,7 +51,7 @@ class Pivot(NamedTuple):
 
 
 def proof(columns: int) -> float:
-    """Above how many eps the pivots of a Gram or X'WX with a unit diagonal are no rounding: then X has full column rank, whatever W."""
+    """Above how many eps the eigenvalues of a Gram or X'WX with a unit diagonal are no rounding: X has full column rank, whatever W."""
     return 1e4 * columns
 
 
@@ -66,18 +67,20 @@ def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
         design = Design(some.X - center if intercept else some.X, intercept)
         return jnp.where(some.on[:, None], design.dense(), 0)
 
-    def least(factor: Array, rounding: float) -> Pivot:
-        share = jnp.min(jnp.square(jnp.diagonal(factor)))
-        return Pivot(share, share > rounding)
+    def least(factor: Array) -> Array:
+        return jnp.min(jnp.square(jnp.diagonal(factor)))
 
     def by_gram(count: int) -> Pivot:
         x = some_rows(count, rows, center)
-        return least(cholesky(equilibrate(matmul(x.T, x))[1]), proof(d) * eps)
+        factor = cholesky(equilibrate(matmul(x.T, x))[1])
+        bound = eigenvalue_bound(solve_triangular(factor, jnp.eye(p, dtype=x.dtype), lower=True))
+        return Pivot(least(factor), bound > proof(p) * eps)
 
     def by_qr(rows: Rows, center: Array) -> Pivot:
         x = some_rows(many, rows, center)
         unit = x * _power_of_two(jnp.linalg.norm(x, axis=0))
-        return least(jnp.linalg.qr(unit, mode="r"), (10 * max(x.shape) * eps) ** 2)
+        share = least(jnp.linalg.qr(unit, mode="r"))
+        return Pivot(share, share > (10 * max(x.shape) * eps) ** 2)
 
     few, many = max(3 * p, 1000), max(20 * p, 1000)
     pivot = by_gram(few)
@@ -106,6 +109,12 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, su
         return Rank(rank, jax.vmap(lambda column: _unpenalised(null, column), 1)(penalties))
 
     return where_needed(~surely_full, factor, Rank(full, jnp.zeros((k, q, q), rows.X.dtype)), rows, center)
+
+
+@partial(jax.jit, static_argnames="intercept")
+def surely_full(rows: Rows, center: Array, intercept: bool) -> Array:
+    """Whether a few rows prove it, see :func:`least_pivot`, alone."""
+    return least_pivot(rows, center, intercept).proves
 
 
 @partial(jax.jit, static_argnames="intercept")
@@ -192,7 +201,7 @@ def _null_vectors(x: Array, tol: float) -> tuple[Array, Array]:
     _, r, aliased = lax.fori_loop(0, d, column, start)
     # x_j = sum of earlier columns times c, r c = r_j: the null vector is e_j - c.
     known = jnp.where(aliased[None, :], r - jnp.diag(jnp.diagonal(r)), 0)
-    solution = jax.scipy.linalg.solve_triangular(jnp.where(aliased[None, :], jnp.eye(d, dtype=x.dtype), r), known)
+    solution = solve_triangular(jnp.where(aliased[None, :], jnp.eye(d, dtype=x.dtype), r), known)
     return jnp.where(aliased[None, :], jnp.eye(d, dtype=x.dtype) - solution, 0), aliased
 
 

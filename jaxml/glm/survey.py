@@ -26,7 +26,7 @@ class Survey(NamedTuple):
         statistic: () or (k,), weighted mean of T(y) per trial.
         offset: () or (k,), weighted mean of the offset, summing to 0 over the classes of a redundant family; 0 without one.
         ok: all values are finite and in the support.
-        full_rank: a few rows prove that the design has full rank (False: not known).
+        full_rank: a few rows, or the first factor of a search after it, prove that the design has full rank (False: not known).
         pivot: how far the columns are from dependent, see :class:`jaxml.glm.rank.Pivot`; NaN where that was not looked at.
     """
 
@@ -42,9 +42,10 @@ class Survey(NamedTuple):
     pivot: Array
 
 
-@partial(jax.jit, static_argnames=("check", "block", "intercept", "rank"))
-def survey(family: Family, rows: Rows, check: str, block: int | None, intercept: bool, rank: bool = True) -> Survey:
-    """See :class:`Survey`; ``block`` rows of X are read at a time (None: all), and with ``rank`` a few of them tell of the rank."""
+@partial(jax.jit, static_argnames=("check", "block", "intercept"))
+def survey(family: Family, rows: Rows, check: str, block: int | None, intercept: bool, rank: Any = True) -> Survey:
+    """See :class:`Survey`; ``block`` rows of X are read at a time (None: all), and where ``rank`` says so a few of them tell of the
+    rank."""
     dtype = rows.X.dtype
     w = rows.mass
     on = w > 0
@@ -60,7 +61,7 @@ def survey(family: Family, rows: Rows, check: str, block: int | None, intercept:
     fine &= jnp.all(jnp.isfinite(rms))
     center = mean if intercept else jnp.zeros_like(mean)
     unknown = Pivot(jnp.full((), jnp.nan, dtype), jnp.asarray(False))
-    pivot = least_pivot(rows, center, intercept) if rank else unknown
+    pivot = lax.cond(rank, lambda: least_pivot(rows, center, intercept), lambda: unknown)
     offset = _mean_offset(family, rows, w / weight)
     return Survey(
         mean, rms, total, weight, jnp.sum(on), statistic.astype(dtype), offset, fine, pivot.proves, pivot.share

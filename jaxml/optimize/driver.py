@@ -83,7 +83,7 @@ class Curvature(NamedTuple):
         substitutes: whether a root is sought by other means where that of the matrices fails (else it is NaN); static.
         better: from the Hessian a way to the root with more digits than that has, and whether it worked; or None.
         complete: what makes of the inverse of blocks that of the Hessian, as far as it is known, ``complete(inverse, v)``; or None.
-        least_pivot: in eps of a matrix with a unit diagonal, above which a factor by Cholesky counts.
+        least_eigenvalue: see :func:`jaxml.optimize.newton.cholesky_root`.
     """
 
     fresh: Array
@@ -92,7 +92,7 @@ class Curvature(NamedTuple):
     substitutes: bool = True
     better: Callable[[Array], tuple[Array, Array]] | None = None
     complete: Callable[[Callable[[Array], Array], Array], Array] | None = None
-    least_pivot: Any = 100
+    least_eigenvalue: Any = None
 
 
 class Rule(Protocol):
@@ -252,7 +252,8 @@ class _Descent(NamedTuple):
         if rule.curvature:
             root = (lambda hessian: self.objective.root(self.unravel(x), hessian)) if self.objective.precise else None
             complete = self.objective.complete if self.objective.blocks > 1 else None
-            least = jnp.where(s.first, self.objective.least_pivot, 100)
+            least = self.objective.least_eigenvalue
+            least = None if least is None else jnp.where(s.first, least, 0)
             curvature = Curvature(s.fresh, ev.hessian, ev.scoring, not self.objective.plain, root, complete, least)
         direction, decrement, memory = rule.direction(s.memory, s.point, point, curvature, s.first)
         # A Newton step that does not halve the decrement is rounding; one from old or no curvature may just be slow.

@@ -137,14 +137,16 @@ class Newton:
 def inverse_root(curvature: Curvature, gradient: Array) -> Root:
     """R with R R' = H^-1, by Cholesky of the equilibrated Hessian, or by one of its substitutes (see the module)."""
     fresh, hessian, scoring, substitutes, better, _, least = curvature
-    root, ok = cholesky_root(hessian, least)
+    root, ok = cholesky_root(hessian, least_eigenvalue=least if scoring is None else None)
     if scoring is not None:
-        other, other_ok = cholesky_root(scoring, least)
+        other, other_ok = cholesky_root(scoring, least_eigenvalue=least)
         # A Hessian much flatter along the gradient than its expectation is nearly indefinite, or noise.
         length = lambda factor: Root(factor, ok, jnp.zeros_like(gradient)).step(gradient)[1]
         flat = length(root) > 3 * length(other)
         trusted = ok & ~(other_ok & flat)
         root, ok = jnp.where(trusted, root, other), trusted | other_ok
+        if least is not None:  # (an indefinite Hessian may cancel, and shows nothing)
+            ok &= other_ok | (least <= 0)
     if not substitutes:
         return Root(jnp.where(ok, root, jnp.nan), ok, jnp.zeros_like(gradient))
     first = hessian if scoring is None else scoring
@@ -168,10 +170,11 @@ def equilibrate(matrix: Array) -> tuple[Array, Array]:
     return scale, matrix * scale[:, None] * scale
 
 
-def cholesky_root(matrix: Array, least: Any = 100) -> tuple[Array, Array]:
-    """R with R R' = matrix^-1, by Cholesky of the equilibrated matrix, and whether its pivots are above ``least`` eps."""
+def cholesky_root(matrix: Array, least: Any = 100, least_eigenvalue: Any = None) -> tuple[Array, Array]:
+    """R with R R' = matrix^-1, by Cholesky of the equilibrated matrix, and whether its pivots are above ``least`` eps, and if asked its
+    eigenvalues surely above ``least_eigenvalue`` eps: a pivot after a small one may be large and nothing but rounding."""
     if matrix.ndim == 3:
-        roots, ok = jax.vmap(lambda block: cholesky_root(block, least))(matrix)
+        roots, ok = jax.vmap(lambda block: cholesky_root(block, least, least_eigenvalue))(matrix)
         return roots, jnp.all(ok)
     scale, unit = equilibrate(matrix)
     factor = jnp.linalg.cholesky(unit)
@@ -183,7 +186,14 @@ def cholesky_root(matrix: Array, least: Any = 100) -> tuple[Array, Array]:
     )
     identity = jnp.eye(len(matrix), dtype=matrix.dtype)
     inverse = solve_triangular(jnp.where(ok, factor, identity), identity, lower=True)
+    if least_eigenvalue is not None:
+        ok &= least_eigenvalue * jnp.finfo(matrix.dtype).eps < eigenvalue_bound(inverse)
     return scale[:, None] * inverse.T, ok
+
+
+def eigenvalue_bound(inverse: Array) -> Array:
+    """A lower bound of the eigenvalues of L L', given L^-1: the inverse of the trace of its inverse."""
+    return 1 / jnp.sum(jnp.square(inverse))
 
 
 def _eigen_root(matrix: Array, gradient: Array) -> Root:

@@ -88,10 +88,10 @@ class Objective:
         return 1
 
     @property
-    def least_pivot(self) -> Any:
-        """The pivot, in eps of a Hessian with a unit diagonal, above which the first factor of a search counts as one; later ones
-        count above 100."""
-        return 100
+    def least_eigenvalue(self) -> Any:
+        """What the first factor of a search, or of a stage of it, is to show of the Hessian with a unit diagonal, in eps, to count as
+        one; None: nothing."""
+        return None
 
     @property
     def certifies(self) -> bool:

@@ -19,7 +19,7 @@ LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
 CLEAR = 1.5  # times the goal, from which on an iteration less of a peer decides nothing
 SLOW, LONG = 1.5, 3.0  # times the best peer, and seconds, from which on two repetitions are enough
-ONCE = 2.0  # times the best peer, from which on the run of the calibration is
+ONCE, BRIEF = 2.0, 0.3  # times the best peer, and seconds, from which on the run of the calibration is enough
 ROUNDS, LEAST_ROUNDS = 10.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
 _FIRST, _GROWTH = 2, 3
@@ -40,7 +40,8 @@ class Trial(NamedTuple):
 def contest(
     entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: int, goal: float | None = None
 ) -> list[Entry]:
-    """Calibrate all, then time in turns those that reach ``until``, ours first, which is to be ``goal`` times as fast."""
+    """Calibrate all, then time in turns those that reach ``until`` and are not hopeless, ours first, which is to be ``goal`` times as
+    fast."""
     found, best, own = [], math.inf, math.inf
     first, clear = FIRST_PATIENCE + FOR_GOAL * (goal or 0), CLEAR * goal if goal else math.inf
     for entrant in entrants:
@@ -76,7 +77,8 @@ def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repe
 
 
 def _races(entrant: Entrant, trial: Trial, until: float, best: float) -> bool:
-    return trial.reached <= until and (entrant.ours or trial.seconds * entrant.scale <= ONCE * best)
+    hopeless = trial.seconds > BRIEF and trial.seconds * entrant.scale > ONCE * best
+    return trial.reached <= until and (entrant.ours or not hopeless)
 
 
 def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
