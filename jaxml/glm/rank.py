@@ -59,6 +59,7 @@ def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
     """The least pivot of the Gram of a few rows, or in float32, where rounding hides those below some 1e-3 d, of their QR."""
     n, d = rows.X.shape
     p, eps = d + intercept, float(jnp.finfo(rows.X.dtype).eps)
+    exact = eps < 1e-10
     if n < p or d == 0:
         return Pivot(jnp.asarray(float(n >= p), rows.X.dtype), jnp.asarray(n >= p))
 
@@ -73,8 +74,11 @@ def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
     def by_gram(count: int) -> Pivot:
         x = some_rows(count, rows, center)
         factor = cholesky(equilibrate(matmul(x.T, x))[1])
-        bound = eigenvalue_bound(solve_triangular(factor, jnp.eye(p, dtype=x.dtype), lower=True))
-        return Pivot(least(factor), bound > proof(p) * eps)
+        share = least(factor)
+        if not exact:  # pivots above so much cannot make rounding look like another
+            return Pivot(share, share > proof(p) * eps)
+        inverse = solve_triangular(factor, jnp.eye(p, dtype=x.dtype), lower=True)
+        return Pivot(share, eigenvalue_bound(inverse) > proof(p) * eps)
 
     def by_qr(rows: Rows, center: Array) -> Pivot:
         x = some_rows(many, rows, center)
@@ -86,7 +90,7 @@ def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
     pivot = by_gram(few)
     if few != many:
         pivot = lax.cond(pivot.proves, lambda: pivot, lambda: by_gram(many))
-    return pivot if eps < 1e-10 else where_needed(~pivot.proves, by_qr, pivot, rows, center)
+    return pivot if exact else where_needed(~pivot.proves, by_qr, pivot, rows, center)
 
 
 def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, surely_full: Array | None) -> Rank:
