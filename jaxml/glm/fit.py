@@ -20,7 +20,7 @@ from jaxml.families.base import Family
 from jaxml.glm.engine import compiled_fit, needs_no_rank, plain_fit
 from jaxml.glm.location import location
 from jaxml.glm.objective import curvature_price
-from jaxml.glm.rank import matrix_rank, surely_full
+from jaxml.glm.rank import few_rows_prove, matrix_rank
 from jaxml.glm.refine import LEAST_PIVOT, is_least_squares, may_be, refined_fit
 from jaxml.glm.remarks import remarks
 from jaxml.glm.result import Fit
@@ -160,7 +160,7 @@ def fit_rows(
         if check and not isinstance(facts.ok, jax.core.Tracer) and not facts.ok:
             check_values(family, rows, check)
         if plain and np.isnan(facts.pivot) and not facts.full_rank:  # it was not looked at, or is lost in rounding
-            facts = facts._replace(full_rank=surely_full(rows, facts.mean, intercept))
+            facts = facts._replace(full_rank=few_rows_prove(rows, facts.mean, intercept))
         whole = compiled_fit(*data, facts, plain=False, **static)
         if plain:
             tried = result.evaluations, result.curvatures

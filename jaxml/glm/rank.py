@@ -116,7 +116,7 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, su
 
 
 @partial(jax.jit, static_argnames="intercept")
-def surely_full(rows: Rows, center: Array, intercept: bool) -> Array:
+def few_rows_prove(rows: Rows, center: Array, intercept: bool) -> Array:
     """Whether a few rows prove it, see :func:`least_pivot`, alone."""
     return least_pivot(rows, center, intercept).proves
 
