@@ -63,11 +63,14 @@ def run(chosen: list[Workload], options: Options, folder: Path | None) -> None:
     facts, results, seconds = report.machine(), {}, {}
     small = "; small sizes, whatever the titles say" if options.quick else ""
     console.print(f"{facts['cpu']}, {facts['cores']} cores; JAX on {facts['device']}{small}", highlight=False)
-    for workload in chosen:
-        start = time.perf_counter()
-        results[workload.id] = measured(workload, options)
-        seconds[workload.id] = time.perf_counter() - start
-        report.print_outcome(console, workload, results[workload.id], seconds[workload.id])
+    try:
+        for workload in chosen:
+            start = time.perf_counter()
+            outcome = measured(workload, options)
+            results[workload.id], seconds[workload.id] = outcome, time.perf_counter() - start
+            report.print_outcome(console, workload, outcome, seconds[workload.id])
+    except KeyboardInterrupt:
+        console.print("\n[bold]interrupted[/bold]: what was measured until now is kept")
     goals = [*(goal for outcome in results.values() for goal in outcome.goals), *report.summary_goals(results)]
     met = sum(goal.met for goal in goals)
     console.print(f"\n[bold]{met} of {len(goals)} goals met[/bold], {sum(seconds.values()):.0f} s")

@@ -25,7 +25,7 @@ import train
 import walkthrough
 from benchmarks import problems
 from benchmarks.contestants import FAMILIES as RACED
-from benchmarks.table import UNTIL, Workload
+from benchmarks.table import UNTIL, Goal, Options, Outcome, Workload
 from course import exponential_family as moments
 from marks import mostly_slow
 from training import fitting
@@ -554,6 +554,18 @@ def test_the_benchmark_races_and_writes_what_it_found(tmp_path, capsys):
     assert (tmp_path / "benchmark.png").stat().st_size > 1000
     assert capsys.readouterr().out.count("goals met") == 1
     assert "glum" in (tmp_path / "benchmark.txt").read_text()  # its times, or that it is not installed
+
+
+def test_an_interrupted_benchmark_keeps_what_it_has(tmp_path, capsys):
+    def interrupted(workload, options):
+        raise KeyboardInterrupt
+
+    done = Workload("done", "done", lambda workload, options: Outcome(goals=[Goal("peer / ours", 3.0, 2.0)]))
+    stopped = Workload("stopped", "stopped", interrupted)
+    benchmark.run([done, stopped, done._replace(id="never")], Options(), tmp_path)
+    assert "interrupted" in capsys.readouterr().out
+    found = json.loads((tmp_path / "benchmark.json").read_text())
+    assert [w["id"] for w in found["workloads"]] == ["done"] and [g["met"] for g in found["goals"]] == [True]
 
 
 def test_the_benchmark_refuses_an_unknown_workload(capsys):

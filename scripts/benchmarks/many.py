@@ -13,7 +13,7 @@ from benchmarks.table import UNTIL, Answer, Entrant, Options, Outcome, Workload,
 from jaxml import families, glm, optimize
 
 FOLDS = 5
-LANES = 50  # small fits side by side, for each step of lax.map
+LANES = 50  # small fits side by side on a CPU, for each step of lax.map
 OURS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 THEIRS = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)
 
@@ -128,7 +128,7 @@ def _lanes(X: np.ndarray, y: np.ndarray) -> Any:
             errors = glm.standard_errors(glm.infer(fit, *pair, check=False))
             return jnp.append(fit.params.bias, fit.params.weight), errors, fit.evaluations
 
-        return jax.lax.map(one, (X, y), batch_size=LANES)
+        return jax.lax.map(one, (X, y), batch_size=LANES if jax.default_backend() == "cpu" else len(X))
 
     def fit(tolerance: float, most: int) -> Answer:
         theta, _, passes = jax.block_until_ready(run(tolerance, *data))

@@ -23,12 +23,14 @@ SCRIPTS = Path(__file__).parents[1]
 def python(arguments: Sequence[str], **environment: str) -> str:
     """What a Python process prints; it finds jaxml and the benchmark where this one does.
 
-    Bytecode is kept, as that of installed packages is: jaxml is not to be parsed each time where they are not.
+    Bytecode is kept, as that of installed packages is: jaxml is not to be parsed each time where they are not. Of an accelerator, most
+    of whose memory this process may hold, it takes what it needs.
     """
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
     left_out = {"JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE"}
     inherited = {name: value for name, value in os.environ.items() if name not in left_out}
-    variables = inherited | {"PYTHONPATH": path, "JAX_ENABLE_X64": "1"} | environment
+    needed = {"PYTHONPATH": path, "JAX_ENABLE_X64": "1", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    variables = inherited | needed | environment
     done = subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{arguments[:3]} failed: {done.stderr.strip()[-500:]}")
