@@ -20,7 +20,7 @@ from jaxml.families.base import Family
 from jaxml.families.door import observations, refuse_where
 from jaxml.families.functions import expected_value, hessian, log_prob
 from jaxml.links import Link, canonical, is_canonical, natural_parameter, unconstrained
-from jaxml.rows import first_where
+from jaxml.rows import first_where, sum_where
 
 
 def row_loss(family: Family, link: Link, z: Array, y: Any) -> Array:
@@ -34,8 +34,7 @@ def total_loss(family: Family, link: Link, z: Array, y: Any, on: Array | None = 
     """The sum of :func:`row_loss` over those rows that are ``on`` (None: all), which may be cheaper than that of each row; scalar
     families. Rows are combined, so they should be on one device."""
     if _by_coordinate(family, link):
-        loss = row_loss(family, link, z, y)
-        return jnp.sum(loss if on is None else jnp.where(on, loss, 0))
+        return sum_where(on, row_loss(family, link, z, y))
     return family.total_loss(natural_parameter(family, link, z), y, on)
 
 
@@ -122,7 +121,7 @@ def log_likelihood(
         z = z + (offset if weights is None else first_where(on, offset))
     rows = log_prob(family, natural_parameter(family, link, z), y)
     _same("y", rows.shape, (n,))
-    return jnp.sum(rows) if weights is None else jnp.sum(jnp.where(on, weights * rows, 0))
+    return sum_where(None, rows) if weights is None else sum_where(on, weights * rows)
 
 
 def _same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

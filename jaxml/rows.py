@@ -111,6 +111,11 @@ def first_row(on: Array, a: Array) -> Array:
     return jnp.sum(jnp.where(column(first, a), a, 0), axis=0, dtype=a.dtype)
 
 
+def sum_where(on: Array | None, values: Array) -> Array:
+    """The sum of the values (n,) of those rows that are ``on`` (None: all); the others may be NaN."""
+    return jnp.sum(values if on is None else jnp.where(on, values, 0))
+
+
 def column(v: Array, a: Array) -> Array:
     """A vector over the rows with trailing axes of size 1, so that it broadcasts against the leaf `a`."""
     return v.reshape(v.shape + (1,) * (a.ndim - 1))

@@ -21,6 +21,7 @@ from jax import Array
 from jaxml import special
 from jaxml.records import record as family
 from jaxml.records import static_field as static_field
+from jaxml.rows import sum_where
 
 
 @family
@@ -120,8 +121,7 @@ class Family:
 
     def total_loss(self, eta: Array, y: Any, on: Array | None = None) -> Array:
         """The sum of :meth:`loss` over those rows that are ``on`` (None: all). Override where it is cheaper than the losses."""
-        loss = self.loss(eta, y)
-        return jnp.sum(loss if on is None else jnp.where(on, loss, 0))
+        return sum_where(on, self.loss(eta, y))
 
     def natural(self, mean: Array) -> Array:
         """The eta with grad a(eta) = mean; a closed form where there is one."""

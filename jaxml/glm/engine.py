@@ -31,7 +31,7 @@ from jaxml.glm.objective import (
     recentred,
     total_weight,
 )
-from jaxml.glm.rank import Rank, design_rank, minimum_norm, proof
+from jaxml.glm.rank import Rank, design_rank, gram_tells, minimum_norm, proof
 from jaxml.glm.result import Fit
 from jaxml.glm.start import starting_point
 from jaxml.glm.subsample import subsample, subsample_tells
@@ -98,10 +98,8 @@ def compiled_fit(
         start = jax.tree.map(lambda a: a - jnp.mean(a, axis=-1, keepdims=True), start)
     settled = jnp.asarray(True)
     if plain:
-        columns = len(still.mean) + intercept
-        tells = ~still.full_rank & _tells_rank(l2, firth) & (still.rows >= columns)
-        objective = replace(objective, least_eigenvalue=jnp.where(tells, proof(columns), 0))
-        settled = still.ok & (still.full_rank | needs_no_rank(family, l2) | tells)
+        settled, tells, least = _before_a_plain_search(family, still, l2, firth)
+        objective = replace(objective, least_eigenvalue=least)
     start = jax.tree.map(lambda a: jnp.where(settled, a, jnp.nan), start)
     unit = _unit(frozen[0], objective.rows, still, link, weight_kind)
 
@@ -165,8 +163,7 @@ def plain_fit(*data: Any, full_rank: bool, pivot: bool, check: str, **static: An
     """
     family, rows, l2, _, solver = data
     tells = _tells_rank(l2, static["firth"])
-    exact = rows.X.dtype == jnp.float64  # in float32 a Gram proves the rank of few designs
-    look = not full_rank and (~tells if exact else True)
+    look = not full_rank and (~tells if gram_tells(rows.X.dtype) else True)
     facts = survey(family, rows, check, static["block"], l2.bias is not None, pivot or look)
     if full_rank:
         facts = facts._replace(full_rank=jnp.asarray(True))
@@ -219,6 +216,14 @@ def _extreme(family: Family, facts: Survey, intercept: bool) -> Array:
     low, high = (0.0, jnp.inf) if family.redundant else family.mean_bounds
     at = jnp.where(facts.statistic <= low, -1.0, jnp.where(facts.statistic >= high, 1.0, 0.0))
     return (at if intercept else 0 * at).astype(facts.mean.dtype)
+
+
+def _before_a_plain_search(family: Family, facts: Survey, l2: Linear, firth: bool) -> tuple[Array, Array, Array]:
+    """Whether it may begin, whether its first factor has to tell the rank, and the least eigenvalue that then does, in eps."""
+    columns = len(facts.mean) + (l2.bias is not None)
+    tells = ~facts.full_rank & _tells_rank(l2, firth) & (facts.rows >= columns)
+    settled = facts.ok & (facts.full_rank | needs_no_rank(family, l2) | tells)
+    return settled, tells, jnp.where(tells, proof(columns), 0)
 
 
 def needs_no_rank(family: Family, l2: Linear) -> Any:

@@ -8,7 +8,7 @@ aliased, as in R.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,11 +55,16 @@ def proof(columns: int) -> float:
     return 1e4 * columns
 
 
+def gram_tells(dtype: Any) -> bool:
+    """Whether a Gram of most designs of full rank proves it: in float32 rounding hides eigenvalues below some 1e-3 d, and few do."""
+    return float(jnp.finfo(dtype).eps) < 1e-10
+
+
 def least_pivot(rows: Rows, center: Array, intercept: bool) -> Pivot:
-    """The least pivot of the Gram of a few rows, or in float32, where rounding hides those below some 1e-3 d, of their QR."""
+    """The least pivot of the Gram of a few rows, or where that does not tell, see :func:`gram_tells`, of their QR."""
     n, d = rows.X.shape
     p, eps = d + intercept, float(jnp.finfo(rows.X.dtype).eps)
-    exact = eps < 1e-10
+    exact = gram_tells(rows.X.dtype)
     if n < p or d == 0:
         return Pivot(jnp.asarray(float(n >= p), rows.X.dtype), jnp.asarray(n >= p))
 
