@@ -1,6 +1,6 @@
-"""Which values of a parameter are tested at once, and which with the slow tests: each compiles programs of its own."""
+"""Which values of a parameter are tested at all, at once or with the slow tests: each compiles programs of its own."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pytest
@@ -17,3 +17,14 @@ def mostly_slow(values: Iterable[Any], quick: Collection[Any], ids: Iterable[str
         pytest.param(*(value if type(value) is tuple else (value,)), id=name, marks=[] if keep else [pytest.mark.slow])
         for value, name, keep in zip(values, label, kept, strict=True)
     ]
+
+
+def covering(values: Iterable[Any], features: Callable[[Any], Collection[Any]]) -> list[Any]:
+    """Those of the values, in their order, that have a feature which none before them has: every feature, not every combination."""
+    seen: set[Any] = set()
+    kept = []
+    for value in values:
+        new = set(features(value)) - seen
+        kept += [value] if new else []
+        seen |= new
+    return kept

@@ -16,7 +16,7 @@ import pytest
 from jaxml import families, glm, links
 from jaxml.glm.objective import GLMObjective
 from jaxml.predictors import Linear, linear
-from marks import mostly_slow
+from marks import covering, mostly_slow
 
 FLAT = 1e-10 if jax.config.jax_enable_x64 else 1e-5  # relative eigenvalues below this belong to redundant directions
 N, D, USED = 64, 2, 28  # rows, columns, rows with positive weight (1, 2, 3, 1, 2, ...: 55 copies fit into N)
@@ -224,6 +224,10 @@ def over(*names: str) -> Any:
     """Parametrise a test by all rows of the table, or by the named ones."""
     ids = names or tuple(CASES)
     return pytest.mark.parametrize("case", mostly_slow([CASES[name] for name in ids], QUICK.intersection(ids), ids))
+
+
+# What follows from family and link alike for every row, is tested where one of the two is new.
+COVER = tuple(case.name for case in covering(_ALL, lambda case: (type(case.family), case.link)))
 
 
 def default_dtype() -> Any:

@@ -65,8 +65,14 @@ def plainly(family, X, y, **options):
     return plain_fit.alone(family, rows, l2, init, solver, **static)[:2]
 
 
-@pytest.mark.parametrize("name", mostly_slow(FAMILIES, ["Bernoulli"]))
-@pytest.mark.parametrize("shape", [SMALL, LARGE], ids=["whole", "sampled"])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    mostly_slow(
+        [*((name, SMALL) for name in FAMILIES), ("Bernoulli", LARGE), ("Gamma", LARGE)],
+        ["Bernoulli-whole", "Bernoulli-sampled"],
+        [*(f"{name}-whole" for name in FAMILIES), "Bernoulli-sampled", "Gamma-sampled"],
+    ),
+)
 def test_the_first_factor_tells_dependent_columns_from_others(name, shape):
     rng, family, link = np.random.default_rng(0), FAMILIES[name], "log" if name == "Gamma" else None
     kinds = DEPENDENT if shape == SMALL else {"a copy in another unit": DEPENDENT["a copy in another unit"]}

@@ -14,7 +14,7 @@ from hard_data.certificate import certificate
 from hard_data.judge import GAVE_UP, RIGHT, SAID, WRONG
 from hard_data.optimum import optimum
 from hard_data.table import IMPRECISE
-from marks import mostly_slow
+from marks import covering, mostly_slow
 
 X64 = jax.config.jax_enable_x64
 DTYPE = "float64" if X64 else "float32"
@@ -42,7 +42,10 @@ def digits(case: Case, dtype: str) -> float:
 
 
 QUICK = {f"{DTYPE}: {name}" for name, case in CASES.items() if plain(case)}
-ROWS = [(name, dtype) for dtype in ("float64", "float32") for name in CASES]
+# In float32 those that share programs or end otherwise, and of each family and link the first one.
+PAIRS = covering(CASES, lambda name: {(CASES[name].family, CASES[name].link)})
+FEWER = [name for name, case in CASES.items() if plain(case) or case.single or name in PAIRS]
+ROWS = [(name, "float64") for name in CASES] + [(name, "float32") for name in FEWER]
 IDS = [f"{dtype}: {name}" for name, dtype in ROWS]
 
 

@@ -8,7 +8,7 @@ import pytest
 from jaxml import families, glm
 from jaxml.predictors import Linear
 from marks import mostly_slow
-from registry_glm import USED, base_fit, data, default_dtype, fit, flat, over, standard_errors
+from registry_glm import COVER, USED, base_fit, data, default_dtype, fit, flat, over, standard_errors
 from tolerances import tolerance
 
 DTYPE = default_dtype()
@@ -31,7 +31,7 @@ def same(actual, expected, kind="same"):
 
 
 # -- every family and link -------------------------------------------------------------------------------------------
-@over()
+@over(*COVER)
 def test_errors_from_observed_information_are_those_of_the_autodiff_hessian(case):
     inference = infer(case, information="observed")
     expected = standard_errors(case) * np.sqrt(float(inference.dispersion))

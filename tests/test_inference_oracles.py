@@ -12,14 +12,17 @@ from scipy import stats
 from jaxml import families, glm
 from jaxml.glm import tails
 from jaxml.predictors import Linear
-from marks import mostly_slow
+from marks import covering, mostly_slow
 from test_glm_oracles import LINKS, ROWS, Row, columns, fitted, flat, loader, randhie, response, spector
 from tolerances import assert_agree
 
 pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="8 digits need 64-bit mode")
 
 QUICK = ("spector-logit", "star98-logit", "scotland-log", "longley")
-some_rows = pytest.mark.parametrize("row", mostly_slow(ROWS, QUICK, [row.name for row in ROWS]))
+PAIRS = covering(
+    ROWS, lambda row: {(row.family, row.link), row.name if row.name in QUICK else None}
+)  # of family and link
+some_rows = pytest.mark.parametrize("row", mostly_slow(PAIRS, QUICK, [row.name for row in PAIRS]))
 
 
 def inferred(row: Row, **options):
@@ -250,7 +253,7 @@ def test_nested_logistic_models():
     assert_agree(test.p_value, float(expected.pvalue), "oracle")
 
 
-@pytest.mark.parametrize("row", mostly_slow(ROWS, QUICK, [row.name for row in ROWS]))
+@some_rows
 def test_predictions_with_errors(row):
     X, y, expected, inference = inferred(row)
     new = X[:5] * 1.01
