@@ -105,7 +105,7 @@ def log_likelihood(
     link = links.resolve(family, link)
     y = observations(family, y)
     X = jax.tree.map(jnp.asarray, X)
-    n = jax.tree.leaves(y)[0].shape[0]
+    n, on = jax.tree.leaves(y)[0].shape[0], None
     if weights is not None:
         weights = jnp.asarray(weights)
         _same("weights", weights.shape, (n,))
@@ -121,7 +121,7 @@ def log_likelihood(
         z = z + (offset if weights is None else first_where(on, offset))
     rows = log_prob(family, natural_parameter(family, link, z), y)
     _same("y", rows.shape, (n,))
-    return sum_where(None, rows) if weights is None else sum_where(on, weights * rows)
+    return sum_where(on, rows if weights is None else weights * rows)
 
 
 def _same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -26,7 +26,7 @@ from benchmarks import report
 from benchmarks.table import Options, Outcome, Workload
 from benchmarks.workloads import WORKLOADS, select
 
-WIDTH = 150
+WIDTH, INTERRUPTED = 150, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,14 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
-    run(chosen, Options(options.repetitions, options.quick), options.output)
-    return 0
+    return run(chosen, Options(options.repetitions, options.quick), options.output)
 
 
-def run(chosen: list[Workload], options: Options, folder: Path | None) -> None:
-    """Measure, print as it goes, and write what was found."""
+def run(chosen: list[Workload], options: Options, folder: Path | None) -> int:
+    """Measure, print as it goes, and write what was found; the exit code, as a shell's where it was interrupted."""
     console = Console(record=folder is not None, width=None if sys.stdout.isatty() else WIDTH)
-    facts, results, seconds = report.machine(), {}, {}
+    facts, results, seconds, code = report.machine(), {}, {}, 0
     small = "; small sizes, whatever the titles say" if options.quick else ""
     console.print(f"{facts['cpu']}, {facts['cores']} cores; JAX on {facts['device']}{small}", highlight=False)
     try:
@@ -70,6 +69,7 @@ def run(chosen: list[Workload], options: Options, folder: Path | None) -> None:
             results[workload.id], seconds[workload.id] = outcome, time.perf_counter() - start
             report.print_outcome(console, workload, outcome, seconds[workload.id])
     except KeyboardInterrupt:
+        code = INTERRUPTED
         console.print("\n[bold]interrupted[/bold]: what was measured until now is kept")
     goals = [*(goal for outcome in results.values() for goal in outcome.goals), *report.summary_goals(results)]
     met = sum(goal.met for goal in goals)
@@ -79,6 +79,7 @@ def run(chosen: list[Workload], options: Options, folder: Path | None) -> None:
     if folder is not None:
         report.save(folder, chosen, results, goals, seconds)
         (folder / "benchmark.txt").write_text(console.export_text())
+    return code
 
 
 def measured(workload: Workload, options: Options) -> Outcome:

@@ -226,8 +226,8 @@ def over(*names: str) -> Any:
     return pytest.mark.parametrize("case", mostly_slow([CASES[name] for name in ids], QUICK.intersection(ids), ids))
 
 
-# What follows from family and link alike for every row, is tested where one of the two is new.
-COVER = tuple(case.name for case in covering(_ALL, lambda case: (type(case.family), case.link)))
+# Every family, every link and one of each kind, for what asks nothing of the pair.
+COVER = tuple(case.name for case in covering(_ALL, lambda case: (type(case.family), case.link, *QUICK & {case.name})))
 
 
 def default_dtype() -> Any:

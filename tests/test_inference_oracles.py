@@ -12,16 +12,13 @@ from scipy import stats
 from jaxml import families, glm
 from jaxml.glm import tails
 from jaxml.predictors import Linear
-from marks import covering, mostly_slow
-from test_glm_oracles import LINKS, ROWS, Row, columns, fitted, flat, loader, randhie, response, spector
+from marks import mostly_slow
+from test_glm_oracles import LINKS, PAIRS, Row, columns, fitted, flat, loader, randhie, response, spector
 from tolerances import assert_agree
 
 pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="8 digits need 64-bit mode")
 
 QUICK = ("spector-logit", "star98-logit", "scotland-log", "longley")
-PAIRS = covering(
-    ROWS, lambda row: {(row.family, row.link), row.name if row.name in QUICK else None}
-)  # of family and link
 some_rows = pytest.mark.parametrize("row", mostly_slow(PAIRS, QUICK, [row.name for row in PAIRS]))
 
 

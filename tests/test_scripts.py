@@ -562,7 +562,7 @@ def test_an_interrupted_benchmark_keeps_what_it_has(tmp_path, capsys):
 
     done = Workload("done", "done", lambda workload, options: Outcome(goals=[Goal("peer / ours", 3.0, 2.0)]))
     stopped = Workload("stopped", "stopped", interrupted)
-    benchmark.run([done, stopped, done._replace(id="never")], Options(), tmp_path)
+    assert benchmark.run([done, stopped, done._replace(id="never")], Options(), tmp_path) == 130
     assert "interrupted" in capsys.readouterr().out
     found = json.loads((tmp_path / "benchmark.json").read_text())
     assert [w["id"] for w in found["workloads"]] == ["done"] and [g["met"] for g in found["goals"]] == [True]
