@@ -29,6 +29,7 @@ from jaxml.glm.objective import (
     l2_penalty,
     penalty_table,
     recentred,
+    tame,
     total_weight,
 )
 from jaxml.glm.rank import Rank, design_rank, gram_tells, minimum_norm, proof
@@ -85,8 +86,19 @@ def compiled_fit(
     frame = _Frame(*(jnp.where(free_bias & jnp.isfinite(a), a, 0) for a in (still.mean, still.offset)))
     moved = frame.shift(frozen[1])
     warm = init is not None
-    objective = GLMObjective(frozen[0], moved, frame.center, frozen[2], still.total, 1, link, block, warm=warm)
     spread = jnp.square(still.rms) - jnp.square(frame.center)
+    objective = GLMObjective(
+        family=frozen[0],
+        rows=moved,
+        center=frame.center,
+        l2=frozen[2],
+        total=still.total,
+        scale=1,
+        link=link,
+        block=block,
+        warm=warm,
+        tame=tame(family, moved, block, frame.center, spread),
+    )
     if firth:
         objective = JeffreysObjective(**vars(objective))
     elif _may_separate(family, link):

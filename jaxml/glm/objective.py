@@ -20,16 +20,19 @@ from jaxml.chunks import where_needed
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian
 from jaxml.likelihood import row_information, row_loss, total_loss
-from jaxml.linalg import matmul, split
+from jaxml.linalg import matmul, row_combination, split
 from jaxml.links import Link, is_canonical, natural_parameter
 from jaxml.optimize.newton import cholesky_root, equilibrate
 from jaxml.optimize.objective import Costs, Evaluation, Objective
 from jaxml.predictors import Linear, linear
 from jaxml.predictors.design import Design
 from jaxml.records import record, static_field
-from jaxml.rows import Rows, column, fold_blocks
+from jaxml.rows import Rows, column, fold_blocks, sum_where
 
 _BLOCKS_RATE = 0.5  # by what steps shrink the decrement that know curvature within each class, but not between classes
+_PIECE = 16384  # rows of one number each that go through the loss together
+_WIDE = 16  # columns from which on two numbers for each row are little beside X
+_FAR = 10.0  # standard deviations: with means beyond, products of columns as they are lose more than a digit
 _NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 
 
@@ -50,6 +53,7 @@ class GLMObjective(Objective):
         blocks: static; the number of outputs where the Hessian is to be that of each output alone, (k, q, q), else 1.
         warm: static; whether the search starts where the user says, see :class:`jaxml.optimize.Objective`.
         least_eigenvalue: see there too, and :func:`jaxml.glm.rank.proof`.
+        tame: (), whether X may be multiplied as it stands, see :func:`tame`; None: not known, and it goes through in blocks.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: :class:`Subsample` to start from and to take curvature from, or None.
@@ -70,6 +74,7 @@ class GLMObjective(Objective):
     blocks: int = static_field(default=1)
     warm: bool = static_field(default=False)
     least_eigenvalue: Any = None
+    tame: Any = None
 
     @property
     def coefficients(self) -> int:
@@ -112,6 +117,8 @@ class GLMObjective(Objective):
             value, gradient, _ = self._sum_blocks(self.rows, params, False)
             whole = lambda params: self._penalised(self._grams(self.rows, params, self.block))
             hessians = where_needed(jnp.asarray(curvature), whole, self._no_grams(), params)
+        elif self.sample is None and curvature is False:
+            value, gradient, hessians = *self._sums(params), ()
         elif self.sample is None:
             value, gradient, grams = self._sum_blocks(self.rows, params, curvature)
             hessians = tuple(self._with_penalty(gram, by_column=True) for gram in grams)
@@ -237,6 +244,34 @@ class GLMObjective(Objective):
         zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(whole))
         return self._over_blocks(lambda t, *block: jax.tree.map(jnp.add, t, sums(*block)), zero, rows, size)
 
+    def _sums(self, params: Linear) -> tuple[Array, Linear]:
+        """Value and gradient of all rows, without the penalty."""
+        in_blocks = lambda params: self._sum_blocks(self.rows, params, False)[:2]
+        if self.tame is None:
+            return in_blocks(params)
+        nothing = jnp.zeros((), self.rows.X.dtype), jax.tree.map(jnp.zeros_like, params)
+        return where_needed(~self.tame, in_blocks, where_needed(self.tame, self._sums_at_once, nothing, params), params)
+
+    def _sums_at_once(self, params: Linear) -> tuple[Array, Linear]:
+        """The same from two products with the whole of X, without a copy of its blocks, and centred afterwards."""
+        rows, weight, bias = self.rows, params.weight, params.bias
+        level = 0 if bias is None else bias - self.center @ weight
+        few = rows._replace(X=matmul(rows.X, weight))
+
+        def add(total: tuple[Array, Array], first: Array, fresh: Array) -> tuple[Array, Array]:
+            product, y, weights, offset = few.block(first, _PIECE)
+            z = product + (level if offset is None else level + offset)
+            value, slopes = _loss_and_slopes(self, z, y, weights, fresh, together=weights is None)
+            # (the barrier, because XLA would compute on one core what it fuses with the update)
+            slopes = lax.optimization_barrier(slopes)
+            return total[0] + value, lax.dynamic_update_slice_in_dim(total[1], slopes, first, 0)
+
+        start = jnp.zeros((), rows.X.dtype), jnp.zeros(rows.n, rows.X.dtype)
+        value, slopes = fold_blocks(add, start, rows.n, _PIECE)
+        total = jnp.sum(slopes)
+        gradient = row_combination(slopes, rows.X)
+        return value, Linear(gradient, None) if bias is None else Linear(gradient - self.center * total, total)
+
     def _sums_of_stage(self, params: Linear, curvature: bool | Array, stage: Any) -> Any:
         """Value and gradient of the subsample in stage 0, of all rows after it; Grams of a few rows, of the subsample, of all rows."""
         sample = self.sample
@@ -245,8 +280,7 @@ class GLMObjective(Objective):
         scaled = lambda tree, factor: jax.tree.map(lambda a: factor * a, tree)
         nothing = jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, params)
         some = lambda params: scaled(self._sum_blocks(sample.rows, params, False)[:2], sample.share)
-        every = lambda params: self._sum_blocks(self.rows, params, False)[:2]
-        sums = where_needed(stage > 0, every, where_needed(stage == 0, some, nothing, params), params)
+        sums = where_needed(stage > 0, self._sums, where_needed(stage == 0, some, nothing, params), params)
 
         def sampled(params: Linear) -> tuple[tuple[Array, ...], Array]:
             most = jnp.where(stage == 0, sample.few, -(-sample.rows.n // block))
@@ -358,6 +392,16 @@ def total_weight(family: Family, rows: Rows) -> Array:
     return jnp.sum(rows.mass * family.trials(rows.safe().y))
 
 
+def tame(family: Family, rows: Rows, block: int | None, center: Array, spread: Array) -> Array | None:
+    """Whether the products of X, not centred, are those of the rows that count, to a digit; None where X is not to be multiplied so.
+
+    A row of weight 0 may hold anything, and a column far from 0 cancels. ``spread`` (d,) are the mean squares of the centred columns.
+    """
+    if block is None or rows.n < max(2 * block, _PIECE) or family.natural_size or rows.X.shape[1] < _WIDE:
+        return None
+    return jnp.all(rows.on) & jnp.all(jnp.square(center) <= _FAR**2 * spread)
+
+
 def recentred(params: Linear, center: Array, level: Any = 0.0) -> Linear:
     """The coefficients for columns less their ``center`` and an offset less its ``level``, which give the same predictor."""
     if params.bias is None:
@@ -420,9 +464,8 @@ def _block_sums(
     together = rows.weights is None and o.block is not None and o.family.natural_size is None
     rows, weights = _masked(rows, mask, spare)
     design, z = linear_predictors(rows, o.center, params)
-    value, slope = value_and_slope(o.family, o.link, z, rows.y)
-    value = total_loss(o.family, o.link, z, rows.y, mask) if together else jnp.sum(_weigh(weights, value))
-    gradient = design.transposed(_weigh(weights, slope))
+    value, slopes = _loss_and_slopes(o, z, rows.y, weights, mask, together)
+    gradient = design.transposed(slopes)
 
     def grams() -> tuple[Array, ...]:
         return _grams_of_search(o, design, z, rows, weights, params)
@@ -433,6 +476,15 @@ def _block_sums(
     if isinstance(curvature, bool):
         return value, gradient, grams() if curvature else ()
     return value, gradient, lax.cond(curvature, grams, nothing)
+
+
+def _loss_and_slopes(
+    o: GLMObjective, z: Array, y: Any, weights: Array | None, on: Array | None, together: bool
+) -> tuple[Array, Array]:
+    """The weighted loss of those rows that are ``on``, ``together`` where they have no weights of their own, and w dL/dz of all."""
+    value, slope = value_and_slope(o.family, o.link, z, y)
+    value = total_loss(o.family, o.link, z, y, on) if together else sum_where(on, _weigh(weights, value))
+    return value, _weigh(weights, slope)
 
 
 def _block_grams(
