@@ -52,11 +52,11 @@ def roots(matrix: Array, share: Any) -> Roots:
 def row_combination(r: Array, a: Array) -> Array:
     """r'a of a vector (n,) and a matrix (n, m) that is larger than the caches of a CPU, at the speed of memory.
 
-    XLA's product takes two to four times as long; piece by piece, where n has such a divisor, or as a sum over the rows it does not.
+    XLA's product takes two to four times as long; small pieces of it do not, where n has such a divisor, nor a sum over the rows.
     """
     n, m = a.shape
     least, most = (-(-n * m // numbers) for numbers in reversed(_PIECE))
-    pieces = next((k for k in range(least, most + 1) if n % k == 0), None)
+    pieces = next((k for k in range(most, least - 1, -1) if n % k == 0), None)
     if pieces is None:
         return jnp.sum(r[:, None] * a, axis=0)
     cut = lambda a: a.reshape(pieces, n // pieces, *a.shape[1:])

@@ -239,8 +239,12 @@ def _check_firth(l2: Any, solver: Any) -> None:
 
 
 def _sized(solver: Any, rows: Rows, family: Family) -> Any:
-    """Newton reuses curvature where the size of the problem pays for it, unless the user has chosen."""
-    if not isinstance(solver, Newton) or solver.reuse is not None:
+    """Newton reuses curvature where the size of the problem pays for it, unless the user has chosen; the default of its tolerance is a
+    number like any other, and no other program."""
+    if not isinstance(solver, Newton):
+        return solver
+    solver = replace(solver, tol=tolerance(solver.tol, rows.X.dtype))
+    if solver.reuse is not None:
         return solver
     k, d = family.natural_size or 1, rows.X.shape[1]
     large = rows.n * (d * k) ** 2 >= _LARGE

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from benchmarks.table import Answer, Entrant, Entry
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
@@ -18,11 +20,11 @@ FIRST_PATIENCE, FOR_GOAL = 4.0, 1.2  # times jaxml, for the first of the peers, 
 LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
 CLEAR = 1.5  # times the goal, from which on an iteration less of a peer decides nothing
-SLOW, LONG = 1.5, 3.0  # times the best peer, and seconds, from which on two repetitions are enough
+SLOW, LONG = 1.5, 3.0  # times the best peer, and seconds, from which on two repetitions, or one and the calibration, are enough
 ONCE, BRIEF = 2.0, 0.3  # times the best peer, and seconds, from which on the run of the calibration is enough
-ROUNDS, LEAST_ROUNDS = 10.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
+ROUNDS, LEAST_ROUNDS = 6.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
-_FIRST, _GROWTH = 2, 3
+_FIRST, _GROWTH, _FEW = 2, 3, 2
 
 Gap = Callable[[Any], float]
 
@@ -72,7 +74,9 @@ def _patience(best: float, first: float) -> float:
 def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repetitions: int) -> int:
     if not _races(entrant, trial, until, best):
         return 0
-    slow = not entrant.ours and (trial.seconds * entrant.scale > SLOW * best or trial.seconds > LONG)
+    if not entrant.ours and trial.seconds > LONG:
+        return 1
+    slow = not entrant.ours and trial.seconds * entrant.scale > SLOW * best
     return min(2, repetitions) if slow else repetitions
 
 
@@ -87,7 +91,9 @@ def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
 
 def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float) -> Entry:
     reached = trial.reached <= until
-    seconds = [t * entrant.scale for t in times or [trial.seconds] * reached]
+    if reached and (not times or (not entrant.ours and trial.seconds > LONG)):
+        times = [*times, trial.seconds]
+    seconds = [t * entrant.scale for t in times]
     given_up = entrant.capped and not seconds and (trial.passes or 0) >= trial.most
     note = entrant.note if seconds else "given up" if given_up else "stops short of it"
     spent = trial.seconds * entrant.scale if given_up else None
@@ -123,33 +129,36 @@ def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
 def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: float) -> Trial:
     """The run with the loosest tolerance that reaches ``until``; where none does, the longest run.
 
-    For a peer that took longer than ``slow`` seconds no looser tolerance is sought: it is not the best one.
+    For a peer that took longer than ``slow`` seconds no looser tolerance is sought: it is not the best one; a long run is looked for
+    with two others at most.
     """
     if entrant.compiles:
         entrant.fit(entrant.tolerances[0], _FIRST)
     last = _longest(entrant, gap, until, patience)
     if not last.reached <= until or (not entrant.ours and last.seconds > slow):
         return last
-    low, high = -1, len(entrant.tolerances) - 1
-    while high - low > 1:
+    low, high, tried = -1, len(entrant.tolerances) - 1, 0
+    while high - low > 1 and (last.seconds < LONG or tried < _FEW):
         middle = (low + high) // 2
         trial = _try(entrant, gap, entrant.tolerances[middle], last.most)
         if trial.reached <= until:
             high, last = middle, trial
         else:
             low = middle
+        tried += 1
     return last
 
 
 def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial:
-    """The tightest tolerance, with more and more iterations while patience lasts."""
-    most = _FIRST if entrant.capped else MOST
+    """The tightest tolerance, with more and more iterations while patience lasts: later ones may take longer than the first."""
+    most, before = _FIRST if entrant.capped else MOST, None
     while True:
         trial = _try(entrant, gap, entrant.tolerances[-1], most)
         ended = trial.passes is None or trial.passes < most
         if not entrant.capped or trial.reached <= until or ended or trial.seconds > patience / 1.2 or most >= MOST:
             return trial
-        most = min(MOST, max(most + 1, int(most * min(_GROWTH, patience / trial.seconds))))
+        power = 1.0 if before is None else max(1.0, np.log(trial.seconds / before.seconds) / np.log(most / before.most))
+        most, before = min(MOST, max(most + 1, int(most * min(_GROWTH, (patience / trial.seconds) ** (1 / power))))), trial
 
 
 def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int) -> Trial:
