@@ -10,7 +10,7 @@ from jax import Array, lax
 
 matmul = partial(jnp.matmul, precision="highest")
 _PARTS = 4
-_PIECE = 1 << 16, 1 << 19  # numbers of a matrix that XLA multiplies by a vector with all cores, and that fit into a cache
+_PIECE = 1 << 16, 1 << 19  # numbers of a matrix: enough for all cores to share a product, and still within a cache
 
 
 class Roots(NamedTuple):

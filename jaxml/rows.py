@@ -28,11 +28,11 @@ class Rows(NamedTuple):
         return self.X.shape[0]
 
     def take(self, index: Any) -> "Rows":
-        """The rows at `index`, a slice or an array of positions from 0 to n - 1."""
-        if isinstance(index, slice):
+        """The rows at `index`, a slice or positions from 0 on."""
+        if not isinstance(index, jax.Array):
             return jax.tree.map(lambda a: a[index], self)
         # (XLA copies a row three times as fast where no position can be negative)
-        get = lambda a: a.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        get = lambda a: jnp.asarray(a).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
         return jax.tree.map(get, self)
 
     @property

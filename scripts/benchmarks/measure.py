@@ -20,7 +20,8 @@ FIRST_PATIENCE, FOR_GOAL = 4.0, 1.2  # times jaxml, for the first of the peers, 
 LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
 CLEAR = 1.5  # times the goal, from which on an iteration less of a peer decides nothing
-SLOW, LONG = 1.5, 3.0  # times the best peer, and seconds, from which on two repetitions, or one and the calibration, are enough
+SLOW = 1.5  # times the best peer, from which on two repetitions are enough
+LONG = 3.0  # seconds, from which on one repetition beside the calibration is enough
 ONCE, BRIEF = 2.0, 0.3  # times the best peer, and seconds, from which on the run of the calibration is enough
 ROUNDS, LEAST_ROUNDS = 6.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
 MOST = 20_000
@@ -158,7 +159,8 @@ def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial
         if not entrant.capped or trial.reached <= until or ended or trial.seconds > patience / 1.2 or most >= MOST:
             return trial
         power = 1.0 if before is None else max(1.0, np.log(trial.seconds / before.seconds) / np.log(most / before.most))
-        most, before = min(MOST, max(most + 1, int(most * min(_GROWTH, (patience / trial.seconds) ** (1 / power))))), trial
+        growth = min(_GROWTH, (patience / trial.seconds) ** (1 / power))
+        before, most = trial, min(MOST, max(most + 1, int(most * growth)))
 
 
 def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int) -> Trial:
