@@ -77,14 +77,18 @@ def where_needed(needed: Array, compute: Callable[..., Any], otherwise: Any, *op
     pure, around = jax.closure_convert(compute, *operands)
     # A vector has one layout: XLA gives the loop no other one of the data, for which it would copy them before every loop.
     ravel = lambda arrays: [jnp.ravel(a) for a in arrays]
-    shape = lambda flat, like: [jnp.reshape(a, b.shape) for a, b in zip(flat, like, strict=True)]
+    shape = lambda flat, like: [jnp.reshape(a, jnp.shape(b)) for a, b in zip(flat, like, strict=True)]
+    shapes = lambda tree: jax.tree.map(jnp.shape, tree)
     flat = ravel(around)
 
     def trip(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         small = [a if a.size <= _SMALL else None for a in flat]
         still, tied, some = lax.optimization_barrier((carry[0], operands, small))
         inside = [a if b is None else b for a, b in zip(flat, some, strict=True)]
-        return jnp.zeros_like(still), ravel(jax.tree.leaves(pure(*tied, *shape(inside, around))))
+        found = pure(*tied, *shape(inside, around))
+        if shapes(found) != shapes(otherwise):
+            raise TypeError(f"compute gives {shapes(found)}, not {shapes(otherwise)} as otherwise does")
+        return jnp.zeros_like(still), ravel(jax.tree.leaves(found))
 
     answers, tree = jax.tree.flatten(otherwise)
     found = lax.while_loop(lambda carry: carry[0], trip, (needed, ravel(answers)))[1]

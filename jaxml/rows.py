@@ -28,7 +28,7 @@ class Rows(NamedTuple):
         return self.X.shape[0]
 
     def take(self, index: Any) -> "Rows":
-        """The rows at `index`, a slice or positions from 0 on."""
+        """The rows at `index`: a slice, a NumPy index, or a JAX array of positions, of which none is negative."""
         if not isinstance(index, jax.Array):
             return jax.tree.map(lambda a: a[index], self)
         # (XLA copies a row three times as fast where no position can be negative)

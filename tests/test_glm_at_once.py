@@ -56,8 +56,12 @@ def test_combination_of_rows(n):
 
 
 def test_who_is_tame():
+    dtype = jnp.zeros(()).dtype
     rows = Rows(jnp.asarray(RNG.normal(size=(N, 16))), jnp.zeros(N))
     zero, one = jnp.zeros(16), jnp.ones(16)
+    if dtype == jnp.float32:  # there the level of the predictor is not exact enough
+        assert tame(CASES["logistic"][0], rows, 1000, zero, one) is None
+        return
     judge = lambda rows=rows, block=1000, center=zero, family=CASES["logistic"][0]: tame(
         family, rows, block, center, one
     )

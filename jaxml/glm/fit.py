@@ -133,7 +133,7 @@ def fit_rows(
         raise ValueError(
             f"refine=True is for Normal() with the identity link and Newton's method, got {family}, link {link.name!r}, solver {solver}"
         )
-    solver = prepared(_sized(Newton() if solver is None else solver, rows, family))
+    solver = prepared(_completed(Newton() if solver is None else solver, rows, family))
     block, intercept = block_rows(rows.X), l2.bias is not None
     static = {
         "link": link,
@@ -238,9 +238,9 @@ def _check_firth(l2: Any, solver: Any) -> None:
         raise ValueError(f"firth=True is for Newton's method, got solver={solver}")
 
 
-def _sized(solver: Any, rows: Rows, family: Family) -> Any:
-    """Newton reuses curvature where the size of the problem pays for it, unless the user has chosen; the default of its tolerance is a
-    number like any other, and no other program."""
+def _completed(solver: Any, rows: Rows, family: Family) -> Any:
+    """Newton's method with what the user has not chosen: curvature is reused where the size of the problem pays for it, and the
+    tolerance is the default number, so that a fit that names one runs the same program."""
     if not isinstance(solver, Newton):
         return solver
     solver = replace(solver, tol=tolerance(solver.tol, rows.X.dtype))

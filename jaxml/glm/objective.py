@@ -32,7 +32,9 @@ from jaxml.rows import Rows, column, fold_blocks, sum_where
 _BLOCKS_RATE = 0.5  # by what steps shrink the decrement that know curvature within each class, but not between classes
 _PIECE = 16384  # rows of one number each that go through the loss together
 _WIDE = 16  # columns from which on two numbers for each row are little beside X
-_FAR = 10.0  # standard deviations: with means beyond, products of columns as they are lose more than a digit
+_FAR = (
+    10.0  # standard deviations: with a mean beyond, the linear predictor of the column as it is loses more than a digit
+)
 _NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 
 
@@ -53,7 +55,7 @@ class GLMObjective(Objective):
         blocks: static; the number of outputs where the Hessian is to be that of each output alone, (k, q, q), else 1.
         warm: static; whether the search starts where the user says, see :class:`jaxml.optimize.Objective`.
         least_eigenvalue: see there too, and :func:`jaxml.glm.rank.proof`.
-        tame: (), whether X may be multiplied as it stands, see :func:`tame`; None: not known, and it goes through in blocks.
+        tame: (), whether X may be multiplied as it stands, see :func:`tame`; None: it goes through in blocks.
         link: static.
         block: static number of rows in a block; None: all rows at once.
         sample: :class:`Subsample` to start from and to take curvature from, or None.
@@ -253,7 +255,7 @@ class GLMObjective(Objective):
         return where_needed(~self.tame, in_blocks, where_needed(self.tame, self._sums_at_once, nothing, params), params)
 
     def _sums_at_once(self, params: Linear) -> tuple[Array, Linear]:
-        """The same from two products with the whole of X, without a copy of its blocks, and centred afterwards."""
+        """Those of :meth:`_sums`, up to rounding, by two products with the whole of X, which are centred afterwards."""
         rows, weight, bias = self.rows, params.weight, params.bias
         level = 0 if bias is None else bias - self.center @ weight
         few = rows._replace(X=matmul(rows.X, weight))
@@ -393,11 +395,15 @@ def total_weight(family: Family, rows: Rows) -> Array:
 
 
 def tame(family: Family, rows: Rows, block: int | None, center: Array, spread: Array) -> Array | None:
-    """Whether the products of X, not centred, are those of the rows that count, to a digit; None where X is not to be multiplied so.
+    """Whether X may be multiplied whole and not centred; None where that is not to be had whatever it holds: no blocks, few rows, few
+    columns, several outputs, or float32.
 
-    A row of weight 0 may hold anything, and a column far from 0 cancels. ``spread`` (d,) are the mean squares of the centred columns.
+    A row of weight 0 may hold anything, and of a column far from 0 the predictor is a small difference of large ones. The rounding of
+    its level is the same for all rows and counts sqrt(n) times in standard errors: far below the tolerance in float64, above it in
+    float32 from a mean of one standard deviation on. ``spread`` (d,) are the mean squares of the centred columns.
     """
-    if block is None or rows.n < max(2 * block, _PIECE) or family.natural_size or rows.X.shape[1] < _WIDE:
+    few = rows.n < max(2 * (block or 0), _PIECE) or rows.X.shape[1] < _WIDE
+    if block is None or few or family.natural_size or rows.X.dtype.itemsize < 8:
         return None
     return jnp.all(rows.on) & jnp.all(jnp.square(center) <= _FAR**2 * spread)
 
@@ -481,7 +487,10 @@ def _block_sums(
 def _loss_and_slopes(
     o: GLMObjective, z: Array, y: Any, weights: Array | None, on: Array | None, together: bool
 ) -> tuple[Array, Array]:
-    """The weighted loss of those rows that are ``on``, ``together`` where they have no weights of their own, and w dL/dz of all."""
+    """The weighted loss of those rows that are ``on``, and w dL/dz of all rows, whether on or not.
+
+    With ``together``, for rows whose weights, if any, are 1 where they are on, the loss may combine rows.
+    """
     value, slope = value_and_slope(o.family, o.link, z, y)
     value = total_loss(o.family, o.link, z, y, on) if together else sum_where(on, _weigh(weights, value))
     return value, _weigh(weights, slope)

@@ -139,7 +139,7 @@ def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: f
     if not last.reached <= until or (not entrant.ours and last.seconds > slow):
         return last
     low, high, tried = -1, len(entrant.tolerances) - 1, 0
-    while high - low > 1 and (last.seconds < LONG or tried < _FEW):
+    while high - low > 1 and (entrant.ours or last.seconds < LONG or tried < _FEW):
         middle = (low + high) // 2
         trial = _try(entrant, gap, entrant.tolerances[middle], last.most)
         if trial.reached <= until:
@@ -151,7 +151,8 @@ def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: f
 
 
 def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial:
-    """The tightest tolerance, with more and more iterations while patience lasts: later ones may take longer than the first."""
+    """The tightest tolerance, with more and more iterations while patience lasts; seconds are taken to grow with the iterations as they
+    did between the last two runs."""
     most, before = _FIRST if entrant.capped else MOST, None
     while True:
         trial = _try(entrant, gap, entrant.tolerances[-1], most)
