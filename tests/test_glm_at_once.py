@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxml import families, glm, links
+from jaxml.chunks import where_needed
 from jaxml.glm.objective import GLMObjective, tame
 from jaxml.linalg import row_combination
 from jaxml.predictors import Linear
@@ -90,3 +91,8 @@ def test_rows_that_hold_anything_and_columns_far_from_0_go_through_in_blocks():
     kept = glm.fit(families.Bernoulli(), X[some], y[some])
     spoilt = glm.fit(families.Bernoulli(), np.where(some[:, None], X, np.nan), y, weights=some * 1.0)
     assert_agree(spoilt.params.weight, kept.params.weight, "fit", errors.weight)
+
+
+def test_what_is_needed_has_the_shape_of_what_is_there_otherwise():
+    with pytest.raises(TypeError, match="as otherwise does"):
+        where_needed(jnp.asarray(True), lambda a: a.T, jnp.zeros((2, 3)), jnp.ones((2, 3)))
