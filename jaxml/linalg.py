@@ -10,10 +10,8 @@ from jax import Array, lax
 
 matmul = partial(jnp.matmul, precision="highest")
 _PARTS = 4
-_SHARED, _CACHED = (
-    1 << 16,
-    1 << 19,
-)  # numbers of a matrix from which on all cores share a product, and up to which a cache holds it
+_SHARED = 1 << 16  # numbers of a matrix from which on all cores share its product with a vector
+_CACHED = 1 << 19  # numbers of a matrix that a cache holds
 
 
 class Roots(NamedTuple):

@@ -32,9 +32,7 @@ from jaxml.rows import Rows, column, fold_blocks, sum_where
 _BLOCKS_RATE = 0.5  # by what steps shrink the decrement that know curvature within each class, but not between classes
 _PIECE = 16384  # rows of one number each that go through the loss together
 _WIDE = 16  # columns from which on two numbers for each row are little beside X
-_FAR = (
-    10.0  # standard deviations: with a mean beyond, the linear predictor of the column as it is loses more than a digit
-)
+_FAR = 10.0  # standard deviations: with a mean beyond, the predictor of the column as it is loses more than a digit
 _NOISE = 2.5  # up to so many times what is expected of noise the correlations in a sample are taken for it
 
 

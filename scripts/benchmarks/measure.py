@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from benchmarks.table import Answer, Entrant, Entry
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
@@ -75,7 +73,7 @@ def _patience(best: float, first: float) -> float:
 def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repetitions: int) -> int:
     if not _races(entrant, trial, until, best):
         return 0
-    if not entrant.ours and trial.seconds > LONG:
+    if _long(entrant, trial):
         return 1
     slow = not entrant.ours and trial.seconds * entrant.scale > SLOW * best
     return min(2, repetitions) if slow else repetitions
@@ -86,13 +84,17 @@ def _races(entrant: Entrant, trial: Trial, until: float, best: float) -> bool:
     return trial.reached <= until and (entrant.ours or not hopeless)
 
 
+def _long(entrant: Entrant, trial: Trial) -> bool:
+    return not entrant.ours and trial.seconds > LONG
+
+
 def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
     return lambda: entrant.fit(trial.tolerance, trial.most)
 
 
 def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float) -> Entry:
     reached = trial.reached <= until
-    if reached and (not times or (not entrant.ours and trial.seconds > LONG)):
+    if reached and (not times or _long(entrant, trial)):
         times = [*times, trial.seconds]
     seconds = [t * entrant.scale for t in times]
     given_up = entrant.capped and not seconds and (trial.passes or 0) >= trial.most
@@ -139,7 +141,7 @@ def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: f
     if not last.reached <= until or (not entrant.ours and last.seconds > slow):
         return last
     low, high, tried = -1, len(entrant.tolerances) - 1, 0
-    while high - low > 1 and (entrant.ours or last.seconds < LONG or tried < _FEW):
+    while high - low > 1 and (not _long(entrant, last) or tried < _FEW):
         middle = (low + high) // 2
         trial = _try(entrant, gap, entrant.tolerances[middle], last.most)
         if trial.reached <= until:
@@ -159,7 +161,7 @@ def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial
         ended = trial.passes is None or trial.passes < most
         if not entrant.capped or trial.reached <= until or ended or trial.seconds > patience / 1.2 or most >= MOST:
             return trial
-        power = 1.0 if before is None else max(1.0, np.log(trial.seconds / before.seconds) / np.log(most / before.most))
+        power = 1.0 if before is None else max(1.0, math.log(trial.seconds / before.seconds, most / before.most))
         growth = min(_GROWTH, (patience / trial.seconds) ** (1 / power))
         before, most = trial, min(MOST, max(most + 1, int(most * growth)))
 
