@@ -31,6 +31,7 @@ class Link:
         forward: g, z = g(mu); None where it is not known, then found by search.
         positive: z -> log f(z), for families whose mean is positive; by default through the mean.
         unit: z -> logit f(z), for families whose mean is in (0, 1); by default through the mean.
+        sigmoid: whether f maps the whole line onto (0, 1).
 
     Example:
         >>> import jax.numpy as jnp
@@ -47,6 +48,7 @@ class Link:
     forward: Map | None = None
     positive: Map | None = None
     unit: Map | None = None
+    sigmoid: bool = False
 
     @property
     def known(self) -> bool:
@@ -68,13 +70,14 @@ class Link:
 
 identity = Link("identity", lambda z: z, lambda m: m, where_positive(special.log))
 log = Link("log", jnp.exp, jnp.log, lambda z: z, coordinates.logit_of_exp)
-logit = Link("logit", special.sigmoid, special.logit, lambda z: -special.softplus(-z), lambda z: z)
+logit = Link("logit", special.sigmoid, special.logit, lambda z: -special.softplus(-z), lambda z: z, sigmoid=True)
 probit = Link(
     "probit",
     coordinates.probit_mean,
     jax.scipy.special.ndtri,
     special.log_ndtr,
-    lambda z: special.log_ndtr(z) - special.log_ndtr(-z),
+    special.log_odds_ndtr,
+    sigmoid=True,
 )
 cloglog = Link(
     "cloglog",
@@ -82,6 +85,7 @@ cloglog = Link(
     lambda m: jnp.log(-special.log1p(-m)),
     coordinates.log_of_cloglog,
     coordinates.logit_of_cloglog,
+    sigmoid=True,
 )
 inverse = Link(
     "inverse",
@@ -210,7 +214,7 @@ def spans_mean(family: Family, link: Link) -> bool:
         (True, False)
     """
     if family.space == "unit":
-        return link in (logit, probit, cloglog) or is_canonical(family, link)
+        return link.sigmoid or is_canonical(family, link)
     return (
         family.space == "positive"
         and (family.counts or family.mass_at_zero)  # a positive real y is never on the boundary
@@ -234,8 +238,8 @@ def domain(family: Family, link: Link) -> tuple[float, float]:
     if is_canonical(family, link) and family.canonical_scale is not None:
         low, high = sorted(bound / family.canonical_scale + 0.0 for bound in family.natural_bounds)  # (no -0.0)
         return low, high
-    if link.forward is None or link is unconstrained or family.space is None:
+    if link.forward is None or link.sigmoid or link is unconstrained or family.space is None:
         return -math.inf, math.inf
     with jax.ensure_compile_time_eval():
-        ends = sorted(float(link.forward(jnp.asarray(bound))) for bound in family.mean_bounds)
+        ends = sorted(map(float, jax.jit(link.forward)(jnp.asarray(family.mean_bounds))))
     return (ends[0], ends[1]) if ends[0] < ends[1] else (-math.inf, math.inf)

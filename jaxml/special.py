@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
-from jax.scipy.special import erfcx, ndtr
+from jax.scipy.special import erfcx
 from jax.typing import ArrayLike
 
 LOG_2PI = 1.8378770664093453
@@ -217,53 +217,92 @@ def log_expm1(x: Any) -> Array:
     return x + log1mexp(-jnp.asarray(x))
 
 
-@jax.custom_jvp
 def inverse_mills(x: Any) -> Array:
     """``h(x) = phi(x) / Phi(x)``, the inverse Mills ratio, with ``h' = -h (x + h)``."""
+    return inverse_mills_of_both(x)[0]
+
+
+def inverse_mills_excess(x: Any) -> Array:
+    """``x + h(x)``; below -6 by Laplace's continued fraction ``1/(t + 2/(t + 3/(t + ...)))``, ``t = -x``, without cancellation."""
+    return _excess_of_both(x)[0]
+
+
+# The two sides of 0 come together, for the scaled complementary error function at |x| gives all of them, and takes long to compile.
+@jax.custom_jvp
+def inverse_mills_of_both(x: Any) -> tuple[Array, Array]:
+    """``h(x)`` and ``h(-x)``, see :func:`inverse_mills`."""
     x = jnp.asarray(x)
-    above = jnp.maximum(x, 0)
-    return jnp.where(
-        x > 0, normal_density(above) / ndtr(above), _SQRT_2_OVER_PI / erfcx(jnp.minimum(x, 0) * -_SQRT_HALF)
-    )
+    t = jnp.abs(x)
+    below, density = _SQRT_2_OVER_PI / erfcx(t * _SQRT_HALF), normal_density(t)
+    return _sides(x, density / (1 - density / below), below)
 
 
-@inverse_mills.defjvp
+@inverse_mills_of_both.defjvp
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
-    h = inverse_mills(x)
-    return h, -h * inverse_mills_excess(x) * dx
+    (above, below), (over, under) = inverse_mills_of_both(x), _excess_of_both(x)
+    return (above, below), (-above * over * dx, below * under * dx)
 
 
 @jax.custom_jvp
-def inverse_mills_excess(x: Any) -> Array:
-    """``x + h(x)``; below -6 by Laplace's continued fraction ``1/(t + 2/(t + 3/(t + ...)))``, ``t = -x``, without cancellation."""
-    t = jnp.where(x < -6, -x, 6.0)
-    fraction = t
+def _excess_of_both(x: Any) -> tuple[Array, Array]:
+    x = jnp.asarray(x)
+    t = jnp.abs(x)
+    far = jnp.maximum(t, 6)
+    fraction = far
     for k in range(24, 1, -1):
-        fraction = t + k / fraction
-    return jnp.where(x < -6, 1 / fraction, x + inverse_mills(x))
+        fraction = far + k / fraction
+    above, below = _sides(x, *inverse_mills_of_both(x))  # at t and -t
+    return _sides(x, t + above, jnp.where(t > 6, 1 / fraction, below - t))
 
 
-@inverse_mills_excess.defjvp
+@_excess_of_both.defjvp
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
-    return inverse_mills_excess(x), (1 - inverse_mills(x) * inverse_mills_excess(x)) * dx
+    (above, below), (over, under) = inverse_mills_of_both(x), _excess_of_both(x)
+    return (over, under), ((1 - above * over) * dx, (below * under - 1) * dx)
+
+
+def _sides(x: Array, above: Array, below: Array) -> tuple[Array, Array]:
+    """A function at x and -x, from what it is at |x| and -|x|."""
+    negative = x < 0
+    return jnp.where(negative, below, above), jnp.where(negative, above, below)
 
 
 @jax.custom_jvp
 def log_ndtr(x: Any) -> Array:
     """``log Phi(x)`` of the standard normal; its derivative is :func:`inverse_mills`."""
-    low = x < -1
-    below = jnp.where(low, x, -1.0)
-    above = jnp.where(low, 1.0, x)
-    upper = normal_density(above) * upper_mills(above)  # 1 - Phi
-    return jnp.where(low, -below * below / 2 - _HALF_LOG_2PI - jnp.log(inverse_mills(below)), log1p(-upper))
+    x = jnp.asarray(x)
+    above, below = _log_tails(jnp.abs(x))
+    return jnp.where(x < 0, below, above)
 
 
 @log_ndtr.defjvp
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
     return log_ndtr(x), inverse_mills(x) * dx
+
+
+@jax.custom_jvp
+def log_odds_ndtr(x: Any) -> Array:
+    """``log Phi(x) - log Phi(-x)``, the log odds of a probit model."""
+    x = jnp.asarray(x)
+    larger, smaller = _log_tails(jnp.abs(x))
+    odds = larger - smaller
+    return jnp.where(x < 0, -odds, odds)
+
+
+@log_odds_ndtr.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    above, below = inverse_mills_of_both(x)
+    return log_odds_ndtr(x), (above + below) * dx
+
+
+def _log_tails(t: Array) -> tuple[Array, Array]:
+    """``log Phi(t)`` and ``log Phi(-t)``, t >= 0."""
+    mills = upper_mills(t)
+    return log1p(-normal_density(t) * mills), -t * t / 2 - _HALF_LOG_2PI + jnp.log(mills)
 
 
 @jax.custom_jvp
