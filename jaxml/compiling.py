@@ -1,20 +1,27 @@
 """Large programs, compiled in a fraction of the time that XLA takes by itself."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jaxlib.version
+import numpy as np
 from jax import lax
 
 # XLA's newer emitters of fused loops take half of the time of compiling these programs, LLVM's higher levels of optimisation a
-# quarter of what is left, and neither makes them faster. XLA is told so where it knows the names of these options.
-_QUICKLY: dict[str, Any] | None = (
-    {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
-    if jaxlib.version.__version_info__[:2] == (0, 10)
-    else None
-)
+# quarter of what is left, and neither makes them faster.
+_OPTIONS = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
+_KNOWN = jaxlib.version.__version_info__[:2] == (0, 10)  # XLA refuses names of options that it does not know
+
+
+def quickly(flags: str) -> dict[str, Any]:
+    """The options for XLA, less those about which its ``flags``, XLA_FLAGS, say something themselves."""
+    return {name: value for name, value in _OPTIONS.items() if _KNOWN and name not in flags}
+
+
+_QUICKLY = quickly(os.environ.get("XLA_FLAGS", ""))
 
 
 class Program:
@@ -42,5 +49,5 @@ def program(**options: Any) -> Callable[[Callable[..., Any]], Program]:
 def staged(data: Any) -> bool:
     """Whether what is computed from the data belongs to a larger program: some of it does, or all is being traced for jit."""
     leaves = jax.tree.leaves(data)
-    probe = next((a for a in leaves if isinstance(a, jax.Array)), None)
+    probe = next((a for a in leaves if isinstance(a, jax.Array)), np.zeros(()))
     return any(isinstance(a, jax.core.Tracer) for a in (*leaves, lax.stop_gradient(probe)))

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxml.checks import read_rows
+from jaxml.compiling import program
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families.base import Family
 from jaxml.likelihood import log_likelihood, row_mean
-from jaxml.links import natural_parameter
+from jaxml.links import Link, natural_parameter
 
 
 def read_features(X: Any, columns: int | None, dtype: Any) -> Array:
@@ -59,8 +60,7 @@ def natural_from(fit: Any, z: Array, offset: Any) -> Array:
     Raises:
         ValueError: as :func:`read_offset`.
     """
-    offset = read_offset(fit, offset, z)
-    return natural_parameter(fit.family, fit.link, z if offset is None else z + offset)
+    return _natural(fit.family, fit.link, z, read_offset(fit, offset, z))
 
 
 def expected_from(fit: Any, z: Array, trials: Array | None) -> Array:
@@ -74,8 +74,17 @@ def predict_from(fit: Any, z: Array, offset: Any, trials: Any) -> Array:
     Raises:
         ValueError: as :func:`read_offset` and :func:`read_trials`.
     """
-    offset = read_offset(fit, offset, z)
-    return expected_from(fit, z if offset is None else z + offset, read_trials(fit.family, trials, z))
+    return _expected(fit.family, fit.link, z, read_offset(fit, offset, z), read_trials(fit.family, trials, z))
+
+
+@program(static_argnames="link")
+def _natural(family: Family, link: Link, z: Array, offset: Array | None) -> Array:
+    return natural_parameter(family, link, z if offset is None else z + offset)
+
+
+@program(static_argnames="link")
+def _expected(family: Family, link: Link, z: Array, offset: Array | None, trials: Array | None) -> Array:
+    return row_mean(family, link, z if offset is None else z + offset, trials)
 
 
 def read_trials(family: Family, trials: Any, z: Array) -> Array | None:

@@ -16,7 +16,7 @@ Source: McCullagh & Nelder (1989), section 2.5; White (1980); MacKinnon & White 
 """
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -25,6 +25,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxml.chunks import where_needed
+from jaxml.compiling import program
 from jaxml.glm.jeffreys import JeffreysObjective
 from jaxml.glm.objective import (
     GLMObjective,
@@ -158,7 +159,7 @@ def _pieces(fit: Fit, rows: Rows, center: Array) -> Pieces:
     return Pieces(design, z, -value_and_slope(fit.family, fit.link, z, rows.y)[1], expected)
 
 
-@partial(jax.jit, static_argnames=("kind", "information", "block"))
+@program(static_argnames=("kind", "information", "block"))
 def compute(fit: Fit, rows: Rows, codes: Array | None, *, kind: str, information: str, block: int | None) -> Computed:
     """See :class:`Computed`."""
     intercept = fit.params.bias is not None

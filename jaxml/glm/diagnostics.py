@@ -9,12 +9,11 @@ A row of frequency weight w stands for w equal rows, and these are the figures o
 Source: McCullagh & Nelder (1989), sections 2.4 and 12.5; Cook (1977); Pregibon (1981).
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxml.compiling import program
 from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, hat_factors, of_inference, pieces
 from jaxml.glm.inference import standard_errors
@@ -123,12 +122,12 @@ def leverages(inference: Inference) -> Array:
     return row_weight(inference) * jnp.sum(hat, axis=tuple(range(1, hat.ndim)))
 
 
-@jax.jit
+@program()
 def _leverage(inference: Inference) -> Array:
     return only_counted(inference, leverages(inference))
 
 
-@jax.jit
+@program()
 def _cook(inference: Inference) -> Array:
     row, h = pieces(inference), leverages(inference)
     square = row_weight(inference) * jnp.square(row.score) / row.expected
@@ -136,7 +135,7 @@ def _cook(inference: Inference) -> Array:
     return only_counted(inference, value)
 
 
-@partial(jax.jit, static_argnames="scaled")
+@program(static_argnames="scaled")
 def _dfbetas(inference: Inference, *, scaled: bool) -> Linear:
     row, h, root = pieces(inference), leverages(inference), inference.root
     pull = row_weight(inference) * row.score / (1 - h)

@@ -9,13 +9,13 @@ inverse Gaussian regression se(phi) = phi sqrt(2/n); for gamma regression with s
 Source: McCullagh & Nelder (1989), sections 8.3.6 and 9.2; Venables & Ripley (2002), section 7.6 (``gamma.shape``).
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxml.compiling import program
 from jaxml.glm import dispersion as scale
 from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.inference import read_level
@@ -80,7 +80,7 @@ def dispersion_errors(inference: Inference, *, level: Any = 0.95) -> DispersionE
     return DispersionErrors(phi, phi * error, error, phi * jnp.exp(-z * error), phi * jnp.exp(z * error))
 
 
-@partial(jax.jit, static_argnames="weight_kind")
+@program(static_argnames="weight_kind")
 def _errors(fit: Fit, rows: Rows, *, weight_kind: str) -> tuple[Array, Array]:
     """phi and the standard error of its logarithm."""
     rows, eta = scale.fitted_natural(fit.family, fit.link, rows, fit.params)

@@ -8,7 +8,6 @@ Standard errors by the delta method, with the derivative in the coefficients tak
 Source: Greene (2018), *Econometric Analysis*, section 17.3.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from jaxml.compiling import program
 from jaxml.dtypes import as_array, to_compute
 from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.inference import read_level
@@ -78,7 +78,7 @@ def marginal_effects(
     return _effects(inference, point, read_level(level, inference.covariance.dtype), at=at, dummies=dummies)
 
 
-@partial(jax.jit, static_argnames=("at", "dummies"))
+@program(static_argnames=("at", "dummies"))
 def _effects(inference: Inference, point: Any, level: Array, *, at: str, dummies: tuple[int, ...]) -> MarginalEffects:
     fit, rows = inference.fit, inference.rows.safe()
     share = jnp.where(rows.on, rows.mass, 0) / jnp.sum(jnp.where(rows.on, rows.mass, 0))

@@ -9,10 +9,10 @@ Source: McCullagh & Nelder (1989), chapter 2; Akaike (1974); Schwarz (1978); Has
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxml.compiling import program
 from jaxml.glm import dispersion as scale
 from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.fit import fit_rows
@@ -119,21 +119,7 @@ def goodness_of_fit(inference: Inference, *, null: str | None = None) -> Goodnes
     if null not in ("intercept", "offset"):
         raise ValueError(f"null={null!r} is not known; use 'intercept' or 'offset'")
     bare = inference.rows._replace(X=inference.rows.X[:, :0])
-    deviance, null_deviance, pearson, null_log_likelihood = _measures(
-        fit, inference.rows, bare, _null_params(fit, bare, null)
-    )
-    size = fit.family.free_size
-    return GoodnessOfFit(
-        observations=fit.observations,
-        parameters=effective_parameters(inference) + bool(fit.family.estimates_dispersion) + fit.shapes,
-        freedom=(fit.observations - fit.rank) * size,
-        null_freedom=(fit.observations - (null == "intercept")) * size,
-        deviance=deviance,
-        null_deviance=null_deviance,
-        pearson=pearson,
-        log_likelihood=fit.log_likelihood,
-        null_log_likelihood=null_log_likelihood,
-    )
+    return _goodness(inference, bare, _null_params(fit, bare, null), null=null)
 
 
 @of_inference
@@ -213,16 +199,27 @@ def _null_params(fit: Fit, bare: Rows, null: str) -> Linear:
     ).params
 
 
-@jax.jit
-def _measures(fit: Fit, rows: Rows, bare: Rows, null: Linear) -> tuple[Any, Any, Any, Any]:
-    """Deviance, that of the null model, Pearson's statistic and the null model's log-likelihood, None where not defined."""
-    family = fit.family
-    rows, eta = scale.fitted_natural(family, fit.link, rows, fit.params)
-    bare, flat = scale.fitted_natural(family, fit.link, bare, null)
+@program(static_argnames="null")
+def _goodness(inference: Inference, bare: Rows, params: Linear, *, null: str) -> GoodnessOfFit:
+    """``bare`` are the rows without columns, ``params`` those of the null model."""
+    fit = inference.fit
+    family, size = fit.family, fit.family.free_size
+    rows, eta = scale.fitted_natural(family, fit.link, inference.rows, fit.params)
+    bare, flat = scale.fitted_natural(family, fit.link, bare, params)
     deviance = null_deviance = pearson = likelihood = None
     if family.has_deviance:
         deviance, null_deviance = (scale.total_deviance(family, bare, at) for at in (eta, flat))
         pearson = scale.pearson(family, rows, eta)
     if fit.log_likelihood is not None:
         likelihood = scale.fitted_log_likelihood(family, bare, flat, fit.observations, fit.weight_kind)
-    return deviance, null_deviance, pearson, likelihood
+    return GoodnessOfFit(
+        observations=fit.observations,
+        parameters=effective_parameters(inference) + bool(family.estimates_dispersion) + fit.shapes,
+        freedom=(fit.observations - fit.rank) * size,
+        null_freedom=(fit.observations - (null == "intercept")) * size,
+        deviance=deviance,
+        null_deviance=null_deviance,
+        pearson=pearson,
+        log_likelihood=fit.log_likelihood,
+        null_log_likelihood=likelihood,
+    )

@@ -13,6 +13,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxml.checks import read_rows, refuse_bad_values
+from jaxml.compiling import program
 from jaxml.dtypes import to_compute
 from jaxml.glm import dispersion
 from jaxml.glm.covariance import Computed, Inference, compute, of_inference
@@ -132,8 +133,7 @@ def standard_errors(inference: Inference) -> Linear:
         >>> print(f"{glm.standard_errors(glm.infer(glm.fit(families.Normal(), X, y), X, y)).weight[0]:.3f}")
         0.424
     """
-    errors = inference.unravel(jnp.sqrt(jnp.diagonal(inference.covariance)))
-    return jax.tree.map(lambda s, known: jnp.where(known, s, jnp.nan), errors, inference.estimable)
+    return _standard_errors(inference)
 
 
 @of_inference
@@ -294,14 +294,20 @@ def _refuse_other_data(found: Computed) -> None:
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------
-@jax.jit
+@program()
+def _standard_errors(inference: Inference) -> Linear:
+    errors = inference.unravel(jnp.sqrt(jnp.diagonal(inference.covariance)))
+    return jax.tree.map(lambda s, known: jnp.where(known, s, jnp.nan), errors, inference.estimable)
+
+
+@program()
 def _coefficient_tests(inference: Inference) -> CoefficientTests:
-    statistic = jax.tree.map(jnp.divide, inference.params, standard_errors(inference))
+    statistic = jax.tree.map(jnp.divide, inference.params, _standard_errors(inference))
     p = jax.tree.map(lambda t: two_sided(t, inference.freedom), statistic)
     return CoefficientTests(statistic, jax.tree.map(lambda p: jnp.where(inference.penalized, jnp.nan, p), p))
 
 
-@jax.jit
+@program()
 def _wald(inference: Inference, L: Array, value: Array) -> HypothesisTest:
     V = inference.covariance
     away = matmul(L, ravel_pytree(inference.params)[0]) - value

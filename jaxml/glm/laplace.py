@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from jaxml.compiling import program
 from jaxml.glm.covariance import Inference, of_inference
 from jaxml.glm.goodness import log_likelihood
 from jaxml.linalg import matmul, normal_draws
@@ -82,7 +83,7 @@ def sample_posterior(inference: Inference, key: Array, draws: int = 1000) -> Lin
     return jax.vmap(unravel)(normal_draws(key, theta, inference.covariance, draws))
 
 
-@jax.jit
+@program()
 def _log_evidence(inference: Inference, likelihood: Array) -> Array:
     theta, phi = ravel_pytree(inference.fit.params)[0], inference.dispersion
     value = evidence(likelihood, theta, inference.ridge / phi, inference.root, phi)

@@ -9,7 +9,6 @@ A column whose mean is r spreads costs eps r t, t the t-ratio of its slope: how 
 All is computed on the host, from what the survey before the fit found.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxml.compiling import program
 from jaxml.families.base import Family
 from jaxml.families.functions import hessian, natural
 from jaxml.glm.result import Fit
@@ -106,7 +106,7 @@ def _resolved(fit: Fit, rows: Rows, facts: Survey, phi: float, eps: float) -> bo
     return bool(variance > (_RESOLVED * eps) ** 2 * np.mean(np.square(y)))
 
 
-@partial(jax.jit, static_argnames="link")
+@program(static_argnames="link")
 def _information(family: Family, link: Link, facts: Survey) -> Array:
     """I at dispersion 1 in the model without columns, () or (k,)."""
     z = intercept_only(family, link, facts)

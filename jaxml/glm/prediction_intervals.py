@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxml.compiling import program
 from jaxml.families.base import Family
 from jaxml.families.normal import Normal
 from jaxml.glm.covariance import Inference, of_inference
@@ -103,14 +104,14 @@ def _located(inference: Inference, X: Array, offset: Array | None) -> tuple[Arra
     return z if offset is None else z + offset, variance_of_linear(inference, X)
 
 
-@jax.jit
+@program()
 def _normal(inference: Inference, law: Family, X: Array, offset: Array | None, level: Array) -> PredictionInterval:
     z, variance = _located(inference, X, offset)
     half = two_sided_quantile(level, inference.freedom) * jnp.sqrt(law.dispersion + variance)
     return PredictionInterval(z - half, z + half)
 
 
-@jax.jit
+@program()
 def _intervals(
     inference: Inference, law: Family, X: Array, offset: Array | None, trials: Array | None, level: Array
 ) -> PredictionInterval:

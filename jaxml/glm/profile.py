@@ -14,7 +14,6 @@ Source: Venzon & Moolgavkar (1988), Applied Statistics 37; Heinze & Schemper (20
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +22,7 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
+from jaxml.compiling import program
 from jaxml.glm import dispersion
 from jaxml.glm.covariance import Inference, determined, fitted_objective, of_inference, to_user
 from jaxml.glm.inference import read_level
@@ -159,7 +159,7 @@ class _Bracket(NamedTuple):
     done: Array
 
 
-@partial(jax.jit, static_argnames="settled")
+@program(static_argnames="settled")
 def _ends(inference: Inference, L: Array, level: Array, *, settled: bool) -> tuple[Array, Array]:
     """The ends; unless the fit is ``settled`` the search first goes on to where the likelihood is as high as it gets to rounding."""
     fit, center, root = inference.fit, inference.center, inference.root
@@ -216,7 +216,7 @@ def limits_in(inference: Inference, L: np.ndarray) -> np.ndarray:
     return limits_of(fit.family, inference.rows, fit.link, fit.l2, turned)
 
 
-@jax.jit
+@program()
 def settled_params(inference: Inference) -> Linear:
     """The params where the likelihood of a separated fit is nearly as high as it gets, so that what has a limit is next to it; not
     farther, for the information about it must not be lost beside that of the rows that have next to none left."""

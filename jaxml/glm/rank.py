@@ -7,7 +7,6 @@ rows. Only where neither does is the whole X factored by QR, columns in their or
 aliased, as in R.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ from jax.lax.linalg import cholesky
 from jax.scipy.linalg import solve_triangular
 
 from jaxml.chunks import where_needed
+from jaxml.compiling import program
 from jaxml.linalg import matmul
 from jaxml.optimize.newton import eigenvalue_bound, equilibrate
 from jaxml.predictors import Linear
@@ -120,13 +120,13 @@ def design_rank(rows: Rows, center: Array, penalties: Array, intercept: bool, su
     return where_needed(~surely_full, factor, Rank(full, jnp.zeros((k, q, q), rows.X.dtype)), rows, center)
 
 
-@partial(jax.jit, static_argnames="intercept")
+@program(static_argnames="intercept")
 def few_rows_prove(rows: Rows, center: Array, intercept: bool) -> Array:
     """Whether a few rows prove it, see :func:`least_pivot`, alone."""
     return least_pivot(rows, center, intercept).proves
 
 
-@partial(jax.jit, static_argnames="intercept")
+@program(static_argnames="intercept")
 def matrix_rank(rows: Rows, center: Array, intercept: bool) -> Array:
     """That of [X, 1], of the columns less their ``center``, alone."""
     return _factored(rows, center, intercept)[0]

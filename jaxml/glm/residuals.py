@@ -12,7 +12,6 @@ Source: McCullagh & Nelder (1989), section 2.4; Cox & Snell (1968); Dunn & Smyth
 """
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from jax import Array
 from jax.scipy.special import ndtri
 
 from jaxml import families, special
+from jaxml.compiling import program
 from jaxml.families import functions
 from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, of_inference, pieces
@@ -108,7 +108,7 @@ def _read_key(inference: Inference, key: Array | None) -> Array | None:
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------
-@partial(jax.jit, static_argnames=("kind", "standardized"))
+@program(static_argnames=("kind", "standardized"))
 def _residuals(inference: Inference, *, kind: str, standardized: bool) -> Array:
     fit, rows = inference.fit, inference.rows.safe()
     family, y, z = fit.family, rows.y, pieces(inference).z
@@ -135,7 +135,7 @@ def _residuals(inference: Inference, *, kind: str, standardized: bool) -> Array:
     return only_counted(inference, value)
 
 
-@jax.jit
+@program()
 def _anscombe(inference: Inference) -> Array:
     fit, rows = inference.fit, inference.rows.safe()
     family, y = fit.family, rows.y
@@ -163,7 +163,7 @@ def _normalized_share(y: Array, eta: Array) -> Array:
     return _BETA * jnp.where(low_fit < high_fit, low - low_fit, high_fit - high) / (p * q) ** (1 / 6)
 
 
-@jax.jit
+@program()
 def _quantile(inference: Inference, key: Array | None) -> Array:
     fit, rows = inference.fit, inference.rows.safe()
     eta = natural_parameter(fit.family, fit.link, pieces(inference).z)

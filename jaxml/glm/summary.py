@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxml.compiling import program
 from jaxml.families.base import Family
 from jaxml.glm.covariance import Inference, compute, of_inference
 from jaxml.glm.goodness import GoodnessOfFit, goodness_of_fit
@@ -315,7 +316,7 @@ def _p_value(p: float) -> str:
     return "<0.001" if p < 1e-3 else f"{p:.3f}"
 
 
-@jax.jit
+@program()
 def _condition_number(inference: Inference) -> Array:
     rows = inference.rows
     x = jnp.where(rows.on[:, None], rows.X, 0)

@@ -1,6 +1,5 @@
 """One pass over the data before a fit: column means and scales, totals, the mean of the statistic, and whether values are fine."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxml.checks import verdict
+from jaxml.compiling import program
 from jaxml.families.base import Family
 from jaxml.glm.rank import Pivot, least_pivot
 from jaxml.linalg import matmul
@@ -42,7 +42,7 @@ class Survey(NamedTuple):
     pivot: Array
 
 
-@partial(jax.jit, static_argnames=("check", "block", "intercept"))
+@program(static_argnames=("check", "block", "intercept"))
 def survey(family: Family, rows: Rows, check: str, block: int | None, intercept: bool, rank: Any = True) -> Survey:
     """See :class:`Survey`; ``block`` rows of X are read at a time (None: all), and where ``rank`` says so a few of them tell of the
     rank."""

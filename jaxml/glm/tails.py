@@ -9,20 +9,21 @@ Source: Abramowitz & Stegun (1964), sections 26.4 to 26.7.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import betainc, gammaincc, gammaln, ndtr, ndtri
 
+from jaxml.compiling import program
 
-@jax.jit
+
+@program()
 def chi_square_tail(x: Array, k: Any) -> Array:
     """P(C > x) of a chi-square with k degrees of freedom; 1 below 0 and for k = 0, NaN for NaN."""
     some = jnp.asarray(k) > 0
     return jnp.where(some, gammaincc(jnp.where(some, k, 1) / 2.0, jnp.maximum(x, 0) / 2), jnp.where(x == x, 1.0, x))
 
 
-@jax.jit
+@program()
 def f_tail(x: Array, k: Any, freedom: Array) -> Array:
     """P(F > x) with k and ``freedom`` degrees of freedom; 1 below 0 and for k = 0, NaN for NaN and without freedom."""
     finite, some = jnp.isfinite(freedom), jnp.asarray(k) > 0
@@ -37,14 +38,14 @@ def f_tail(x: Array, k: Any, freedom: Array) -> Array:
     return jnp.where(some, value, jnp.where(x == x, 1.0, x))
 
 
-@jax.jit
+@program()
 def two_sided(t: Array, freedom: Array) -> Array:
     """P(|T| > |t|) of Student's t with ``freedom`` degrees of freedom, of the standard normal where that is infinite."""
     normal = 2 * ndtr(-jnp.abs(t))
     return jnp.where(jnp.isfinite(freedom), f_tail(jnp.square(t), 1, freedom), normal)
 
 
-@jax.jit
+@program()
 def two_sided_quantile(level: Array, freedom: Array) -> Array:
     """The t with P(|T| > t) = 1 - level.
 

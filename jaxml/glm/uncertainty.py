@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxml.compiling import program
 from jaxml.dtypes import as_array, to_compute
 from jaxml.families import functions
 from jaxml.families.base import Family
@@ -175,7 +176,7 @@ def read_precision_weights(fit: Fit, weights: Any, z: Array) -> Array | None:
 
 
 # -- the numbers -----------------------------------------------------------------------------------------------------
-@partial(jax.jit, static_argnames=("scale", "method"))
+@program(static_argnames=("scale", "method"))
 def _predict(
     inference: Inference, X: Array, offset: Array | None, trials: Any, level: Array, *, scale: str, method: str
 ) -> Prediction:

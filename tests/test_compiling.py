@@ -1,0 +1,51 @@
+"""What is compiled, with which options, and what is not compiled at all."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxml import families, links
+from jaxml.compiling import program, quickly, staged
+
+COMPILED: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: COMPILED.append(name))
+
+
+def compiles(call):
+    """How many programs a call compiles."""
+    before = COMPILED.count("/jax/core/compile/backend_compile_duration")
+    call()
+    return COMPILED.count("/jax/core/compile/backend_compile_duration") - before
+
+
+def test_what_the_user_tells_xla_is_left_alone():
+    whole = quickly("")
+    assert set(quickly("--xla_backend_optimization_level=3")) == set(whole) - {"xla_backend_optimization_level"}
+    assert quickly("--xla_force_host_platform_device_count=8") == whole
+
+
+@program(static_argnames="power")
+def raised(x, power):
+    return x**power
+
+
+@pytest.mark.parametrize("x", [jnp.arange(3.0), np.arange(3.0), 2.0])
+def test_a_program_may_be_part_of_another_one_whatever_it_is_given(x):
+    """Options of XLA are refused in a part of a program: also where nothing of what is given is traced."""
+    expected = np.asarray(x) ** 2
+    np.testing.assert_array_equal(raised(x, power=2), expected)
+    np.testing.assert_array_equal(jax.jit(lambda: raised(x, power=2))(), expected)
+    np.testing.assert_array_equal(jax.jit(lambda x: raised(x, power=2))(x), expected)
+    assert not staged(x)
+    assert jax.jit(lambda: jnp.asarray(staged(x)))()
+
+
+@pytest.mark.parametrize("link", [links.logit, links.probit, links.cloglog])
+def test_the_domain_of_a_sigmoid_link_is_known_without_a_computation(link):
+    assert compiles(lambda: links.domain(families.Bernoulli(), link)) == 0
+    assert links.domain(families.Bernoulli(), link) == (-np.inf, np.inf)
+
+
+def test_the_counter_of_compiles_counts():
+    assert compiles(lambda: jax.jit(lambda x: x * 3)(jnp.ones(7))) > 0
