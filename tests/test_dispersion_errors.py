@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize, special, stats
 
 from jaxml import families, glm
+from marks import mostly_slow
 from tolerances import assert_agree
 
 pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="8 digits need 64-bit mode")
@@ -30,8 +31,12 @@ def errors_of(name, weights=None, **options):
     return inference, glm.dispersion_errors(inference)
 
 
-@pytest.mark.parametrize("name", ["normal", "inverse_gaussian"])
-@pytest.mark.parametrize("kind", ["frequency", "precision"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    mostly_slow(
+        [("normal", "frequency"), ("normal", "precision"), ("inverse_gaussian", "frequency")], [("normal", "frequency")]
+    ),
+)
 def test_normal_and_inverse_gaussian_have_phi_root_two_over_n(name, kind):
     inference, got = errors_of(name, W, weight_kind=kind)
     n = W.sum() if kind == "frequency" else len(W)
@@ -53,6 +58,7 @@ def test_gamma_is_the_shape_by_the_digamma_equation_and_its_error_by_the_trigamm
     assert_agree(got.standard_error, error / shape**2, "oracle")
 
 
+@pytest.mark.slow
 def test_tweedie_is_the_curvature_of_the_likelihood_at_its_maximum():
     inference, got = errors_of("tweedie")
     at = lambda u: float(glm.log_likelihood(inference, dispersion=float(np.exp(u))))

@@ -1,5 +1,8 @@
 """Generalised linear models against themselves: two routes to one number, on every family and link of the registry."""
 
+from dataclasses import replace
+from itertools import permutations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +37,7 @@ from registry_glm import (
 from tolerances import assert_agree, tolerance
 
 DTYPE = default_dtype()
+X64 = np.float64 == DTYPE
 ADAM = optax.adam(0.02)
 
 
@@ -152,42 +156,64 @@ def test_rows_of_weight_zero_equal_rows_removed(case):
     assert float(removed.observations) == float(base.observations)
 
 
-@over()
-def test_order_of_rows_does_not_matter(case):
-    order = np.random.default_rng(3).permutation(N)
-    same_fit(fit(case, *jax.tree.map(lambda a: a[order], data(case))), base_fit(case), standard_errors(case))
+# -- units, labels and order -----------------------------------------------------------------------------------------
+UNITS = {
+    "powers of two": [2.0**20, 2.0**-20],
+    "powers of ten": [1e-6, 1e6],
+    "all large": [1e6, 1e6],
+    "all small": [1e-6, 1e-6],
+}
+SHIFTS = {"near": [3.0, -5.0], "far": [1e6, -1e3] if X64 else [100.0, -30.0]}
 
 
-# -- units and labels ------------------------------------------------------------------------------------------------
-@over()
-def test_columns_shifted_and_scaled_move_the_coefficients_accordingly(case):
-    X, y, weights = data(case)
-    scale, shift = floats((np.array([1e3, 1e-2]), np.array([7.0, 0.04])))
-    moved, base = fit(case, X * scale + shift, y, weights), base_fit(case)
-    column = scale[:, None] if case.vector else scale
-    weight = moved.params.weight * column
-    back = Linear(weight, moved.params.bias + shift @ moved.params.weight)
+def predictors(fitted, X):
+    """Of float64 arithmetic, whatever the dtype of the fit."""
+    weight, bias = (np.asarray(a, float) for a in fitted.params)
+    return np.asarray(X, float) @ weight + bias
+
+
+def same_way(moved, case, X, kind="fit"):
+    """The same end, number of steps to within one and predictors as the base fit, X the columns of the moved one."""
+    base, Z = base_fit(case), data(case)[0]
     assert int(moved.status) == Status.CONVERGED
-    assert_agree(
-        flat(back), flat(base.params), "fit", standard_errors(case) + 1e-2 * np.max(np.abs(flat(base.params))), "params"
-    )
-    assert_agree(moved.log_likelihood, base.log_likelihood, "fit", 1, "log-likelihood")
+    assert abs(int(moved.steps) - int(base.steps)) <= 1, (int(moved.steps), int(base.steps))
+    assert_agree(predictors(moved, X).astype(DTYPE), predictors(base, Z), kind, 1.0)
+    assert_agree(moved.log_likelihood, base.log_likelihood, kind, 1, "log-likelihood")
+
+
+@over()
+def test_units_and_location_of_columns(case):
+    X, y, weights = data(case)
+    for change in UNITS.values():
+        scaled = floats(X * change)
+        same_way(fit(case, scaled, y, weights), case, scaled)
+    for change in SHIFTS.values():
+        moved = floats(X + change)
+        # Predictors carry the rounding of a bias that takes up the shift: 1e6 eps times a slope.
+        same_way(fit(case, moved, y, weights), case, moved, "oracle" if X64 else "first_order")
+
+
+@over()
+def test_order_of_rows(case):
+    for order in (np.arange(N)[::-1], np.random.default_rng(5).permutation(N)):
+        moved = jax.tree.map(lambda a, order=order: a[order], data(case))
+        same_way(fit(case, *moved), case, data(case)[0])
+
+
+@over("categorical", "multinomial")
+def test_labels_of_classes(case):
+    X, y, weights = data(case)
+    for order in map(np.array, permutations(range(3))):
+        moved = fit(case, X, order[y] if case.family.labels else y[:, np.argsort(order)], weights)
+        back = Linear(moved.params.weight[:, order], moved.params.bias[order])
+        same_way(replace(moved, params=back), case, X)
 
 
 @over("bernoulli-logit", "bernoulli-probit", "binomial-logit")
-def test_labels_swapped_flip_the_signs(case):
+def test_labels_of_success_and_failure(case):
     X, y, weights = data(case)
-    other = (y[1] - y[0], y[1]) if case.family.has_trials else 1 - y
-    flipped = fit(case, X, other, weights)
-    assert_agree(-flat(flipped.params), flat(base_fit(case).params), "same", standard_errors(case))
-
-
-def test_classes_permuted_permute_the_coefficients():
-    case, order = CASES["categorical"], np.array([2, 0, 1])
-    X, y, weights = data(case)
-    permuted, base = fit(case, X, order[y], weights).params, base_fit(case).params
-    assert_agree(permuted.weight[:, order], base.weight, "same", 1)
-    assert_agree(permuted.bias[order], base.bias, "same", 1)
+    moved = fit(case, X, (y[1] - y[0], y[1]) if case.family.has_trials else 1 - y, weights)
+    same_way(replace(moved, params=jax.tree.map(jnp.negative, moved.params)), case, X)
 
 
 @over("categorical", "multinomial")
@@ -198,7 +224,7 @@ def test_softmax_coefficients_sum_to_zero_over_the_classes(case):
 
 
 # -- offset ----------------------------------------------------------------------------------------------------------
-OFFSET_CASES = ("bernoulli-logit", "poisson-log", "normal-identity", "gamma-log", "categorical")
+OFFSET_CASES = ("poisson-log", "gamma-log", "categorical")
 
 
 @over(*OFFSET_CASES)
@@ -424,7 +450,14 @@ SOLVERS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "solver", "kind"), SOLVERS, ids=[f"{a}-{type(b).__name__}" for a, b, _ in SOLVERS])
+@pytest.mark.parametrize(
+    ("name", "solver", "kind"),
+    mostly_slow(
+        SOLVERS,
+        ["categorical-Newton", "bernoulli-logit-LBFGS", "normal-identity-GradientDescent", "poisson-log-Optax"],
+        [f"{name}-{type(solver).__name__}" for name, solver, _ in SOLVERS],
+    ),
+)
 def test_solvers_reach_the_fit_of_newton(name, solver, kind):
     case = CASES[name]
     same_fit(fit(case, *data(case), solver=solver), base_fit(case), standard_errors(case), kind)
@@ -583,9 +616,16 @@ def test_curvature_without_slopes_is_that_of_the_general_formula_and_so_are_its_
     objective = GLMObjective(families.Categorical(3), rows, jnp.zeros(2, X.dtype), zero, 12.0, 1, links.canonical)
     params = zero._replace(bias=jnp.asarray([0.3, -0.1, 0.2], X.dtype))
     x, unravel = ravel_pytree(params)
-    exact = jax.hessian(lambda x: objective.summed(unravel(x)))
-    assert_agree(objective.evaluate(params, True, 0).hessian, exact(x), "derivative", 1)
-    assert_agree(objective.curvature(params), exact(x), "derivative", 1)
-    slopes = jax.jacfwd(lambda x: objective.curvature(unravel(x)))(x)
+
+    @jax.jit
+    def everything(x):
+        exact = jax.hessian(lambda x: objective.summed(unravel(x)))
+        ours = lambda x: objective.curvature(unravel(x))
+        searched = objective.evaluate(unravel(x), True, 0).hessian
+        return searched, ours(x), exact(x), jax.jacfwd(ours)(x), jax.jacfwd(exact)(x)
+
+    searched, ours, exact, slopes, exact_slopes = everything(x)
+    assert_agree(searched, exact, "derivative", 1)
+    assert_agree(ours, exact, "derivative", 1)
     assert np.abs(slopes).max() > 0.1
-    assert_agree(slopes, jax.jacfwd(exact)(x), "derivative", 1)
+    assert_agree(slopes, exact_slopes, "derivative", 1)

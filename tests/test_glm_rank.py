@@ -124,6 +124,7 @@ def test_a_separated_fit_of_full_rank_is_proven_all_the_same():
     assert facts.full_rank and int(fit.status) == UNDECIDED and int(fit.steps) > 0
 
 
+@pytest.mark.slow
 def test_a_start_without_curvature_proves_nothing():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))

@@ -353,6 +353,7 @@ def test_coefficients_whose_rounding_leaves_the_domain_are_not_returned_in_silen
     assert not np.isfinite(fit.dispersion)
 
 
+@pytest.mark.slow
 def test_large_softmax_fits_buy_no_curvature_of_all_rows():
     """It is worth a hundred evaluations; steps by that of the sample get there in a few dozen, to the same point."""
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ import pytest
 from jaxml import families, glm, optimize
 from jaxml.predictors import Linear
 from jaxml.status import Status
+from marks import mostly_slow
 from tolerances import assert_agree
 
 pytestmark = pytest.mark.skipif(not jax.config.jax_enable_x64, reason="the cases are designed for 64-bit mode")
@@ -27,7 +28,7 @@ def same(fit, other):
     assert_agree(fit.params.bias, other.params.bias, "fit", 0.02)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", mostly_slow(CASES, ["logistic"]))
 def test_near_and_far_starts(case):
     family, y = CASES[case]
     cold = glm.fit(family, X, y)
@@ -43,6 +44,7 @@ def test_near_and_far_starts(case):
     assert far.evaluations <= cold.evaluations + 2  # one look at all rows, then the subsample as ever
 
 
+@pytest.mark.slow
 def test_lanes_and_a_start_that_is_none():
     family, y = CASES["logistic"]
     cold = glm.fit(family, X, y)

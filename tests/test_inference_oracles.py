@@ -87,6 +87,7 @@ def test_robust_errors_by_the_formulas(kind):
         digits(glm.infer(fit, X, y, covariance=kind).covariance, V)
 
 
+@pytest.mark.slow
 def test_clusters_of_one_and_of_two_kinds():
     X, y = randhie()
     X, y = X[:1500], y[:1500]
@@ -111,6 +112,7 @@ def test_each_row_a_cluster_is_hc1():
     digits(of(clusters=np.arange(len(y))), of(covariance="HC1"), "same")
 
 
+@pytest.mark.slow
 def test_multinomial_logit():
     data = sm.datasets.anes96.load_pandas()
     X, y = columns(data.exog), np.asarray(data.endog, int)
@@ -130,6 +132,7 @@ def test_multinomial_logit():
     assert int(test.constraints) == 6 * (data.exog.shape[1] - 2)
 
 
+@pytest.mark.slow
 def test_precision_weights_are_weighted_least_squares():
     X, y = loader("ccard")()
     weights = 1 / X[:, 1]
@@ -196,6 +199,7 @@ def test_residuals_and_influence(row):
     digits(glm.residuals(inference, "pearson", standardized=True), influence.resid_studentized)
 
 
+@pytest.mark.slow
 def test_dfbeta_is_the_change_without_the_row():
     X, y = loader("stackloss")()
     fit = glm.fit(families.Normal(), X, y)
@@ -231,6 +235,7 @@ def test_nested_linear_models():
     digits(table.p_value, stats.f.sf(-np.diff(rss) / [1, 2] / (rss[-1] / 17), [1, 2], 17))
 
 
+@pytest.mark.slow
 def test_nested_logistic_models():
     X, y = spector()
     of = lambda X: glm.infer(glm.fit(families.Bernoulli(), X, y), X, y)
@@ -269,8 +274,13 @@ def test_predictions_with_errors(row):
     digits(z.high, np.asarray(z.value) + half)
 
 
-@pytest.mark.parametrize("dummies", [(), (2,)])
-@pytest.mark.parametrize(("at", "ours"), [("overall", "average"), ("mean", "mean")])
+@pytest.mark.parametrize(
+    ("at", "ours", "dummies"),
+    mostly_slow(
+        [("overall", "average", ()), ("overall", "average", (2,)), ("mean", "mean", ()), ("mean", "mean", (2,))],
+        [("overall", "average", (2,))],
+    ),
+)
 def test_marginal_effects(at, ours, dummies):
     X, y = spector()
     for link, model in ((None, sm.Logit), ("probit", sm.Probit)):
@@ -284,6 +294,7 @@ def test_marginal_effects(at, ours, dummies):
         digits(np.column_stack([got.low, got.high]), expected.conf_int())
 
 
+@pytest.mark.slow
 def test_marginal_effects_of_classes_and_of_trials():
     data = sm.datasets.anes96.load_pandas()
     X, y = columns(data.exog), np.asarray(data.endog, int)

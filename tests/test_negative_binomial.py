@@ -65,6 +65,7 @@ def test_likelihood_and_its_derivatives_keep_their_digits_down_to_the_poisson_li
 
 
 # -- against others --------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_randhie_agrees_with_statsmodels_to_8_digits():
     X, y = randhie()
     oracle = sm.NegativeBinomial(y, sm.add_constant(X, prepend=False)).fit(
@@ -145,6 +146,7 @@ def test_counts_without_over_dispersion_get_the_poisson_fit_on_the_boundary():
         assert "Poisson regression" in report(model)
 
 
+@pytest.mark.slow
 def test_a_likelihood_that_hardly_rises_from_poisson_is_followed_to_its_maximum():
     """Counts whose derivative in alpha at 0 is a trace above 0: alpha is small, and finite."""
     near = stats.poisson(4.0).pmf(np.arange(20)) * 1e6
@@ -157,6 +159,7 @@ def test_a_likelihood_that_hardly_rises_from_poisson_is_followed_to_its_maximum(
     assert abs(float(model.statistic) - float((model.alpha / model.alpha_error) ** 2)) < 0.01 * float(model.statistic)
 
 
+@pytest.mark.slow
 def test_weights_offset_and_units():
     weights = RNG.integers(0, 3, 120)
     model = fit_nb(X, np.where(weights > 0, Y, -1), weights=weights)
@@ -173,7 +176,8 @@ def test_weights_offset_and_units():
     assert_agree([moved.r, moved.r_error], [fitted().r, fitted().r_error], "fit", 0.1)
 
 
-@pytest.mark.parametrize("link", ["sqrt", pytest.param("identity", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("link", ["sqrt", "identity"])
 def test_other_links_reach_the_maximum_of_the_same_likelihood(link):
     y = RNG.poisson((4 + X[:, 0] * 0.3) * RNG.gamma(3, 1 / 3, 120))
     model = fit_nb(X, y, link=link)
@@ -185,6 +189,7 @@ def test_other_links_reach_the_maximum_of_the_same_likelihood(link):
         assert float(beside.log_likelihood) < float(model.log_likelihood)
 
 
+@pytest.mark.slow
 def test_a_copied_column_is_shared_and_has_no_error():
     model = fit_nb(np.column_stack([X, X[:, 1]]), Y)
     plain = fitted()
@@ -195,6 +200,7 @@ def test_a_copied_column_is_shared_and_has_no_error():
     assert np.all(np.isnan(error[1:3])) and np.all(np.isfinite(error[[0, 3]]))
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_penalty():
     several = np.stack([Y, EVEN, RNG.permutation(Y)])
     batch = jax.jit(jax.vmap(lambda y: fit_nb(X, y, l2=0.05)))(several.astype(float))

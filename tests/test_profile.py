@@ -41,7 +41,7 @@ MODELS = {
         {"link": "log", "weights": WEIGHTS, "weight_kind": "precision"},
     ),
 }
-over_models = pytest.mark.parametrize("name", mostly_slow(MODELS, ["logistic", "gamma"]))
+over_models = pytest.mark.parametrize("name", mostly_slow(MODELS, ["logistic"]))
 pytestmark = [
     pytest.mark.filterwarnings("ignore::jaxml.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:float64 data are computed in float32"),
@@ -125,7 +125,7 @@ def test_the_penalised_profile_of_firth():
 
 
 # -- what must make no difference ------------------------------------------------------------------------------------
-def test_units_location_order_and_repeated_rows():
+def test_units_location_and_order():
     inference = inferred(families.Poisson(), X, COUNTS)
     low, high = glm.profile_intervals(inference)
     scale, shift, order = np.array([1e-4, 1e5]), np.array([3e-4, -2e5]), np.random.default_rng(0).permutation(N)
@@ -133,6 +133,10 @@ def test_units_location_order_and_repeated_rows():
     other = glm.profile_intervals(moved)
     for a, b in zip((low, high), other, strict=True):
         np.testing.assert_allclose(b.weight * scale, a.weight, rtol=1e-7 if X64 else 1e-2, atol=0 if X64 else 1e-2)
+
+
+@pytest.mark.slow
+def test_weights_are_repeated_rows():
     twice = glm.profile_intervals(inferred(families.Poisson(), np.tile(X, (2, 1)), np.tile(COUNTS, 2)))
     weighted = glm.profile_intervals(inferred(families.Poisson(), X, COUNTS, weights=np.full(N, 2)))
     np.testing.assert_allclose(flat(twice), flat(weighted), rtol=1e-7 if X64 else 1e-3)
@@ -146,6 +150,7 @@ def test_two_classes_of_softmax_are_logistic():
         assert not np.any(b.weight[:, 0])
 
 
+@pytest.mark.slow
 def test_combinations_and_columns_that_depend_on_each_other():
     one = inferred(families.Poisson(), X, COUNTS)
     both = inferred(families.Poisson(), np.column_stack([X, X[:, 0]]), COUNTS)
@@ -163,6 +168,7 @@ def test_combinations_and_columns_that_depend_on_each_other():
     )
 
 
+@pytest.mark.slow
 def test_in_jit_and_over_a_batch():
     ends = lambda y: glm.profile_intervals(glm.infer(glm.fit(families.Poisson(), X, y, check=False), X, y, check=False))
     expected = glm.profile_intervals(inferred(families.Poisson(), X, COUNTS))
@@ -197,6 +203,7 @@ def test_separated_ends_are_those_of_the_linear_program(family):
     assert separated > 3
 
 
+@pytest.mark.slow
 def test_an_end_at_the_edge_of_the_domain():
     """Means of an identity link cannot fall below 0: that of x = 0 ends there, still likely enough."""
     x, y = np.arange(4.0)[:, None], np.array([0, 9, 6, 5])
@@ -246,6 +253,7 @@ def test_the_table_of_separated_data_is_that_of_the_limit():
     assert np.isfinite(glm.summary(glm.infer(inference.fit, x, y, covariance="HC0")).low[1:]).all()
 
 
+@pytest.mark.slow
 def test_the_table_of_separated_data_with_a_penalty():
     """The bias is not penalised: it runs off, and there is no likelihood to profile."""
     table = glm.summary(inferred(families.Bernoulli(), X, np.zeros(N, int), l2=0.1))
