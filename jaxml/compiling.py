@@ -21,6 +21,7 @@ def quickly(flags: str) -> dict[str, Any]:
     return {name: value for name, value in _OPTIONS.items() if _KNOWN and name not in flags}
 
 
+_NUMBER = np.zeros(())
 _QUICKLY = quickly(os.environ.get("XLA_FLAGS", ""))
 
 
@@ -49,5 +50,4 @@ def program(**options: Any) -> Callable[[Callable[..., Any]], Program]:
 def staged(data: Any) -> bool:
     """Whether what is computed from the data belongs to a larger program: some of it does, or all is being traced for jit."""
     leaves = jax.tree.leaves(data)
-    probe = next((a for a in leaves if isinstance(a, jax.Array)), np.zeros(()))
-    return any(isinstance(a, jax.core.Tracer) for a in (*leaves, lax.stop_gradient(probe)))
+    return any(isinstance(a, jax.core.Tracer) for a in (*leaves, lax.stop_gradient(_NUMBER)))

@@ -31,7 +31,7 @@ class Link:
         forward: g, z = g(mu); None where it is not known, then found by search.
         positive: z -> log f(z), for families whose mean is positive; by default through the mean.
         unit: z -> logit f(z), for families whose mean is in (0, 1); by default through the mean.
-        sigmoid: whether f maps the whole line onto (0, 1).
+        sigmoid: whether f increases from 0 to 1 over the whole line.
 
     Example:
         >>> import jax.numpy as jnp
@@ -205,8 +205,8 @@ def is_canonical(family: Family, link: Link) -> bool:
 def spans_mean(family: Family, link: Link) -> bool:
     """Whether z runs over the whole line as the mean runs over the interior of the hull of the support, increasing.
 
-    Then y on the boundary of the hull can push the coefficients to infinity. Known for the links by name; False where y,
-    a positive real number, is never on the boundary.
+    Then y on the boundary of the hull can push the coefficients to infinity. Known for the links by name and for those that say so,
+    see :class:`Link`; False where y, a positive real number, is never on the boundary.
 
     Example:
         >>> from jaxml import families, links
@@ -238,8 +238,12 @@ def domain(family: Family, link: Link) -> tuple[float, float]:
     if is_canonical(family, link) and family.canonical_scale is not None:
         low, high = sorted(bound / family.canonical_scale + 0.0 for bound in family.natural_bounds)  # (no -0.0)
         return low, high
-    if link.forward is None or link.sigmoid or link is unconstrained or family.space is None:
+    if link.forward is None or link is unconstrained or family.space is None:
+        return -math.inf, math.inf
+    if (
+        link.sigmoid and family.mean_bounds[0] <= 0 and family.mean_bounds[1] >= 1
+    ):  # (no small programs for what is known)
         return -math.inf, math.inf
     with jax.ensure_compile_time_eval():
-        ends = sorted(map(float, jax.jit(link.forward)(jnp.asarray(family.mean_bounds))))
+        ends = sorted(float(link.forward(jnp.asarray(bound))) for bound in family.mean_bounds)
     return (ends[0], ends[1]) if ends[0] < ends[1] else (-math.inf, math.inf)

@@ -288,7 +288,7 @@ def log_odds_ndtr(x: Any) -> Array:
     """``log Phi(x) - log Phi(-x)``, the log odds of a probit model."""
     x = jnp.asarray(x)
     larger, smaller = _log_tails(jnp.abs(x))
-    odds = larger - smaller
+    odds = jnp.where(x == 0, 0, larger - smaller)  # (which are log 1/2 by two formulas there)
     return jnp.where(x < 0, -odds, odds)
 
 

@@ -41,10 +41,21 @@ def test_a_program_may_be_part_of_another_one_whatever_it_is_given(x):
     assert jax.jit(lambda: jnp.asarray(staged(x)))()
 
 
+def test_a_key_alone_does_not_hide_that_a_program_is_being_traced():
+    assert jax.jit(lambda: jnp.asarray(staged((jax.random.key(0), np.ones(2)))))()
+
+
 @pytest.mark.parametrize("link", [links.logit, links.probit, links.cloglog])
 def test_the_domain_of_a_sigmoid_link_is_known_without_a_computation(link):
     assert compiles(lambda: links.domain(families.Bernoulli(), link)) == 0
     assert links.domain(families.Bernoulli(), link) == (-np.inf, np.inf)
+
+
+def test_a_link_of_ones_own_may_say_that_it_is_sigmoid():
+    own = links.Link("tanh", lambda z: (1 + jnp.tanh(z)) / 2, lambda m: jnp.arctanh(2 * m - 1), sigmoid=True)
+    assert links.spans_mean(families.Bernoulli(), own) and not own.known
+    assert not links.spans_mean(families.Bernoulli(), links.Link("tanh", own.inverse, own.forward))
+    assert links.domain(families.Bernoulli(), own) == (-np.inf, np.inf)
 
 
 def test_the_counter_of_compiles_counts():

@@ -43,14 +43,16 @@ def _stirling(x):
 
 # name: points, (f, f', f''), ulps allowed for each. Below 1e-308 everything counts as 0. Known losses, none of them in a mean or
 # variance of a family: sigmoid'' is 0 at 0, log_expm1 at log 2;
-# x + h and 1 - h (x + h) cancel (inverse_mills_excess and with it log_ndtr''); stirling_error is measured absolutely, in eps.
+# x + h and 1 - h (x + h) cancel (inverse_mills_excess and with it log_ndtr''); stirling_error and log_odds_ndtr are measured absolutely
+# below 1, in eps.
 TABLE = {
     "softplus": (BOTH, (lambda x: mp.log1p(mp.exp(x)), _sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)), (2, 2, 3)),
     "sigmoid": (BOTH, (_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x), lambda x: _sigmoid(x) * _sigmoid(-x) * (_sigmoid(-x) - _sigmoid(x))), (2, 3, 1e6)),
     "bose": (NEGATIVE, (_bose, lambda x: _bose(x) * (1 + _bose(x)), lambda x: _bose(x) * (1 + _bose(x)) * (1 + 2 * _bose(x))), (2, 4, 8)),
     "log1mexp": (NEGATIVE, (lambda x: mp.log1p(-mp.exp(x)) if x < -1 else mp.log(-mp.expm1(x)), lambda x: -_bose(x), lambda x: -_bose(x) * (1 + _bose(x))), (8, 2, 4)),
     "log_expm1": (POSITIVE, (lambda x: mp.log(mp.expm1(x)), lambda x: 1 + 1 / mp.expm1(x), lambda x: -_bose(-x) * (1 + _bose(-x))), (1e4, 2, 4)),
-    "log_ndtr": (BOTH[np.abs(BOTH) < 400], (lambda x: mp.log1p(-_cdf(-x)) if x > 0 else mp.log(_cdf(x)), _hazard, lambda x: -_hazard(x) * (x + _hazard(x))), (16, 8, 16)),
+    "log_ndtr": (BOTH[np.abs(BOTH) < 400], (lambda x: mp.log1p(-_cdf(-x)) if x > 0 else mp.log(_cdf(x)), _hazard, lambda x: -_hazard(x) * (x + _hazard(x))), (4, 4, 16)),
+    "log_odds_ndtr": (BOTH[np.abs(BOTH) < 400], (lambda x: mp.log(_cdf(x)) - mp.log(_cdf(-x)), lambda x: _hazard(x) + _hazard(-x), lambda x: _hazard(-x) * (_hazard(-x) - x) - _hazard(x) * (x + _hazard(x))), (3, 3, 32)),
     "inverse_mills_excess": (BOTH[np.abs(BOTH) < 400], (lambda x: x + _hazard(x), lambda x: 1 - _hazard(x) * (x + _hazard(x))), (128, 1e6)),
     "stirling_error": (FRACTIONS, (_stirling, lambda x: mp.digamma(x + 1) - mp.log(x) - 0.5 / x,
                                    lambda x: mp.psi(1, x + 1) - 1 / x + 0.5 / x**2), (8, 8, 8)),
@@ -85,7 +87,7 @@ def test_primitive_and_derivatives_against_mpmath(name, dtype):
     x = jnp.asarray(points, dtype)
     got = derivatives(getattr(special, name, None) or getattr(loggamma, name), x, len(exact))
     assert all(g.dtype == x.dtype for g in got)
-    floor = 1 if name == "stirling_error" else 0
+    floor = 1 if name in ("stirling_error", "log_odds_ndtr") else 0
     measured = [ulps(g, [f(mp.mpf(float(v))) for v in x], x.dtype, floor) for g, f in zip(got, exact, strict=True)]
     print(name, [round(m, 1) for m in measured])
     assert all(m <= a for m, a in zip(measured, allowed, strict=True)), measured
@@ -104,6 +106,12 @@ def test_polygamma_and_its_differences_against_mpmath(n, dtype):
     if n:
         x = LARGE_AND_SMALL.astype(dtype)
         assert ulps(jax.jit(lambda x: loggamma.polygamma(n, x))(x), map(exact, x), dtype) <= 4
+
+
+def test_log_odds_of_a_probit_model_are_odd():
+    x = jnp.array([0.0, 1e-300, 1e-8, 0.7, 30.0])
+    assert special.log_odds_ndtr(jnp.zeros(())) == 0
+    np.testing.assert_array_equal(special.log_odds_ndtr(-x), -special.log_odds_ndtr(x))
 
 
 @dtypes
