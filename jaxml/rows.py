@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxml.special import with_derivative_of
@@ -128,9 +129,9 @@ def column(v: Array, a: Array) -> Array:
 def block_rows(X: Any) -> int | None:
     """Rows in a block: cache-sized on one CPU device, all where they are few; None (the whole array) on accelerators, for sharded X.
 
-    Inside a transformation X has no device yet: it is taken to be that of the only one, where there is only one.
+    Inside a transformation, or in NumPy, X has no device yet: it is taken to be that of the only one, where there is only one.
     """
-    if isinstance(X, jax.core.Tracer):
+    if isinstance(X, jax.core.Tracer | np.ndarray):
         alone = jax.default_backend() == "cpu" and jax.device_count() == 1
     else:
         alone = len(X.sharding.device_set) == 1 and next(iter(X.devices())).platform == "cpu"

@@ -94,6 +94,13 @@ def test_inside_jit_and_over_a_batch(case):
             same(two[0], one, "fit")
 
 
+def test_an_inference_that_was_fetched_from_the_device_is_asked_like_any_other():
+    inference = glm.infer(glm.fit(families.Poisson(), X, Y), X, Y)
+    fetched = jax.device_get(inference)
+    same(glm.goodness_of_fit(fetched).null_deviance, glm.goodness_of_fit(inference).null_deviance)
+    same(flat(glm.standard_errors(fetched)), flat(glm.standard_errors(inference)))
+
+
 def test_derivatives_of_a_standard_error():
     def error(scale):
         fit = glm.fit(families.Poisson(), X, Y, l2=scale, check=False)
