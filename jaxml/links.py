@@ -240,10 +240,9 @@ def domain(family: Family, link: Link) -> tuple[float, float]:
         return low, high
     if link.forward is None or link is unconstrained or family.space is None:
         return -math.inf, math.inf
-    if (
-        link.sigmoid and family.mean_bounds[0] <= 0 and family.mean_bounds[1] >= 1
-    ):  # (no small programs for what is known)
+    low, high = family.mean_bounds
+    if link.sigmoid and low <= 0 and high >= 1:
         return -math.inf, math.inf
     with jax.ensure_compile_time_eval():
-        ends = sorted(float(link.forward(jnp.asarray(bound))) for bound in family.mean_bounds)
+        ends = sorted(float(link.forward(jnp.asarray(bound))) for bound in (low, high))
     return (ends[0], ends[1]) if ends[0] < ends[1] else (-math.inf, math.inf)

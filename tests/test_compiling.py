@@ -5,18 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from compiles import compiles
 from jaxml import families, links
 from jaxml.compiling import program, quickly, staged
-
-COMPILED: list[str] = []
-jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: COMPILED.append(name))
-
-
-def compiles(call):
-    """How many programs a call compiles."""
-    before = COMPILED.count("/jax/core/compile/backend_compile_duration")
-    call()
-    return COMPILED.count("/jax/core/compile/backend_compile_duration") - before
 
 
 def test_what_the_user_tells_xla_is_left_alone():
@@ -56,7 +47,3 @@ def test_a_link_of_ones_own_may_say_that_it_is_sigmoid():
     assert links.spans_mean(families.Bernoulli(), own) and not own.known
     assert not links.spans_mean(families.Bernoulli(), links.Link("tanh", own.inverse, own.forward))
     assert links.domain(families.Bernoulli(), own) == (-np.inf, np.inf)
-
-
-def test_the_counter_of_compiles_counts():
-    assert compiles(lambda: jax.jit(lambda x: x * 3)(jnp.ones(7))) > 0

@@ -38,7 +38,7 @@ needs_x64 = pytest.mark.skipif(not X64, reason="float64 is off")
 DEFAULT = F64 if X64 else F32
 SEARCHED = ("beta", "dirichlet", "rayleigh")  # no closed form of natural: Newton's method, slow to compile
 
-log_prob, mean, entropy = jax.jit(families.log_prob), jax.jit(families.mean), jax.jit(families.entropy)
+log_prob, entropy = jax.jit(families.log_prob), jax.jit(families.entropy)
 
 
 def trials(family, value):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from compiles import compiles
 from jaxml import families, glm
 from jaxml.glm.engine import plain_fit
 from jaxml.status import Status
@@ -18,18 +19,7 @@ differences = pytest.mark.skipif(
     not jax.config.jax_enable_x64, reason="differences and single roundings need 64-bit mode"
 )
 
-COMPILES: list[str] = []
-jax.monitoring.register_event_duration_secs_listener(
-    lambda event, seconds, **_: COMPILES.append(event) if event.endswith("backend_compile_duration") else None
-)
 H = 1e-4
-
-
-def compiles(call):
-    """How many programs a call compiles."""
-    before = len(COMPILES)
-    jax.block_until_ready(call())
-    return len(COMPILES) - before
 
 
 # -- compile once ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import optax
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from compiles import compiles
 from jaxml import ConvergenceWarning, Status, optimize, report
 from jaxml.chunks import where_needed
 from jaxml.optimize import LBFGS, SGD, GradientDescent, Newton, Optax
@@ -38,16 +39,6 @@ MINIBATCH = {
     "sgd, schedule": SGD(learning_rate=optax.constant_schedule(0.5), epochs=60),
     "momentum, batches of 4": Optax(transform=optax.sgd(0.3, momentum=0.5), epochs=120, batch_size=4),
 }
-COMPILED = []
-jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: COMPILED.append(name))
-
-
-def compiles(function):
-    """How many programs are compiled while the function runs."""
-    jax.block_until_ready(function)
-    COMPILED.clear()
-    jax.block_until_ready(function())
-    return sum("backend_compile" in name for name in COMPILED)
 
 
 def quadratic(theta, A, b):
