@@ -122,9 +122,9 @@ def judge(problem):
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(problems())
-def test_400_random_inputs(problem):
+def test_200_random_inputs(problem):
     judge(problem)
 
 

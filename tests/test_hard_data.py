@@ -22,15 +22,25 @@ DIGITS = {"float64": 1e-8, "float32": 1e-3}
 pytestmark = pytest.mark.filterwarnings("ignore:float64 data are computed in float32")
 
 
+def beside(case: Case) -> set[str]:
+    """What a case has beside X and y: each combination is a program of its own."""
+    given = {"weights": case.weights, "offset": case.offset, "start": case.init}
+    return {name for name, value in given.items() if value is not None} | (
+        set() if case.intercept else {"no intercept"}
+    )
+
+
+def ordinary(case: Case) -> bool:
+    """Whether a case shares its program with all others of its family and link."""
+    return case.X.shape == (24, 3) and not beside(case)
+
+
 def plain(case: Case) -> bool:
-    """Whether a case shares its programs with many others: they are compiled once."""
-    common = ("bernoulli", "logit"), ("poisson", "log"), ("normal", "identity")
-    options = case.weights, case.offset, case.init
-    return (
-        (case.family, case.link) in common
-        and case.X.shape == (24, 3)
-        and case.intercept
-        and all(o is None for o in options)
+    """Whether it shares it with many."""
+    return ordinary(case) and (case.family, case.link) in (
+        ("bernoulli", "logit"),
+        ("poisson", "log"),
+        ("normal", "identity"),
     )
 
 
@@ -42,10 +52,14 @@ def digits(case: Case, dtype: str) -> float:
 
 
 QUICK = {f"{DTYPE}: {name}" for name, case in CASES.items() if plain(case)}
-# In float32 those that share programs or end otherwise, and of each family and link the first one.
-PAIRS = covering(CASES, lambda name: {(CASES[name].family, CASES[name].link)})
-FEWER = [name for name, case in CASES.items() if plain(case) or case.single or name in PAIRS]
-ROWS = [(name, "float64") for name in CASES] + [(name, "float32") for name in FEWER]
+# The scoreboard runs all. Here of the others one of each shape and, for what they have beside X and y, of each way to end; in float32
+# those that share programs or end otherwise.
+OTHERS = covering(
+    (name for name, case in CASES.items() if not ordinary(case)),
+    lambda name: {CASES[name].X.shape, *((what, CASES[name].ends("float64")) for what in beside(CASES[name]))},
+)
+ROWS = [(name, "float64") for name, case in CASES.items() if ordinary(case) or name in OTHERS]
+ROWS += [(name, "float32") for name, case in CASES.items() if plain(case) or case.single]
 IDS = [f"{dtype}: {name}" for name, dtype in ROWS]
 
 

@@ -9,11 +9,10 @@ from compiles import compiles
 from jaxml import families, glm
 from jaxml.predictors import Linear
 from marks import mostly_slow
-from registry_glm import CASES, COVER, USED, base_fit, data, default_dtype, fit, flat, over, standard_errors
+from registry_glm import CASES, QUICK, USED, base_fit, data, default_dtype, fit, flat, over, standard_errors
 from tolerances import tolerance
 
 DTYPE = default_dtype()
-KINDS = ("model", "HC0", "HC1", "HC2", "HC3")
 RNG = np.random.default_rng(5)
 X, Y = RNG.normal(size=(40, 3)).astype(DTYPE), RNG.poisson(2, 40)
 
@@ -29,17 +28,16 @@ def same(actual, expected, kind="same"):
     np.testing.assert_allclose(actual, expected, atol=100 * room)
 
 
-# -- every family and link -------------------------------------------------------------------------------------------
-@over(*COVER)
+# -- kinds of families -----------------------------------------------------------------------------------------------
+@over(*sorted(QUICK), "tweedie-canonical", "poisson-function", "dirichlet-unconstrained")
 def test_errors_from_observed_information_are_those_of_the_autodiff_hessian(case):
     inference = infer(case, information="observed")
     expected = standard_errors(case) * np.sqrt(float(inference.dispersion))
     np.testing.assert_allclose(flat(glm.standard_errors(inference)), expected, rtol=tolerance("fit", DTYPE) * 10)
 
 
-# Every kind of covariance, and every kind of family.
-COPIES = [("bernoulli-logit", kind) for kind in KINDS]
-COPIES += [("gamma-log", "model"), ("categorical", "HC2"), ("normal_mean_variance-unconstrained", "HC0")]
+COPIES = [("bernoulli-logit", "HC1"), ("bernoulli-logit", "HC3"), ("gamma-log", "model"), ("categorical", "HC2"),
+          ("normal_mean_variance-unconstrained", "HC0")]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -109,7 +107,7 @@ def test_derivatives_of_a_standard_error():
 
 
 # -- weights, penalties, redundancy ----------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind", mostly_slow(KINDS, ["HC3"]))
+@pytest.mark.parametrize("kind", mostly_slow(["model", "HC3"], ["HC3"]))
 def test_two_classes_of_softmax_are_logistic(kind):
     y = (Y > 2).astype(int)
     logit = glm.infer(glm.fit(families.Bernoulli(), X, y), X, y, covariance=kind)

@@ -62,7 +62,12 @@ def test_ends_are_the_quantiles_of_the_mixture(name):
                 np.testing.assert_allclose(below(y), share, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", mostly_slow(LAWS, ["negative_binomial"]))
+@pytest.mark.parametrize(
+    "name",
+    mostly_slow(
+        ["negative_binomial", "gamma_inverse", "inverse_gaussian", "binomial", "poisson"], ["negative_binomial"]
+    ),
+)
 def test_without_uncertainty_of_the_fit_they_are_those_of_the_family(name):
     inference, law, more = inferred(name, weights=1e13 if X64 else 1e6)
     got = glm.prediction_intervals(inference, NEW, level=0.9, **more)
@@ -78,10 +83,10 @@ def test_without_uncertainty_of_the_fit_they_are_those_of_the_family(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gamma", "poisson", "binomial"])
+@pytest.mark.parametrize("name", ["gamma", "binomial"])
 def test_ends_are_those_of_draws(name):
     inference, _, more = inferred(name)
-    draws = np.asarray(glm.sample_predictive(inference, NEW, jax.random.key(1), 200_000, **more))
+    draws = np.asarray(glm.sample_predictive(inference, NEW, jax.random.key(1), 40_000, **more))
     low, high = (np.asarray(end) for end in glm.prediction_intervals(inference, NEW, level=0.9, **more))
     spread = 5 * np.sqrt(0.05 * 0.95 / len(draws))
     assert np.all(np.mean(draws < low, axis=0) < 0.05 + spread) and np.all(

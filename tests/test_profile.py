@@ -24,16 +24,12 @@ CLASSES = rng.integers(0, 3, N)
 WEIGHTS = rng.integers(1, 4, N)
 MODELS = {
     "normal": (families.Normal(), ETA + rng.normal(size=N), {}),
-    "normal, variance known": (families.Normal(variance=2.0), ETA + rng.normal(size=N), {}),
     "logistic": (families.Bernoulli(), BINARY, {}),
     "logistic, weights": (families.Bernoulli(), BINARY, {"weights": WEIGHTS}),
     "probit": (families.Bernoulli(), BINARY, {"link": "probit"}),
-    "cloglog": (families.Bernoulli(), BINARY, {"link": "cloglog"}),
     "binomial": (families.Binomial(), (rng.binomial(TRIALS, 1 / (1 + np.exp(-ETA))), TRIALS), {}),
-    "poisson": (families.Poisson(), COUNTS, {}),
     "quasi-poisson": (families.Poisson(), POSITIVE, {"check": "hull"}),
     "negative binomial": (families.NegativeBinomial(r=2.0), COUNTS, {"link": "log"}),
-    "gamma": (families.Gamma(), POSITIVE, {"link": "log"}),
     "gamma, inverse link": (families.Gamma(), POSITIVE + 2, {}),
     "inverse gaussian, precision weights": (
         families.InverseGaussian(),
@@ -192,7 +188,7 @@ def separable(family, rng):
 @pytest.mark.parametrize("family", mostly_slow(["bernoulli", "poisson", "categorical"], ["bernoulli"]))
 def test_separated_ends_are_those_of_the_linear_program(family):
     separated = 0
-    for seed in range(30 if family == "bernoulli" else 12):
+    for seed in range({"bernoulli": 30, "poisson": 12, "categorical": 5}[family]):
         law, x, y = separable(family, np.random.default_rng(seed))
         fit = glm.fit(law, x, y)
         low, high = map(flat, glm.profile_intervals(glm.infer(fit, x, y)))
@@ -268,9 +264,9 @@ def test_contrasts_of_separated_classes():
     y = np.where(x[:, 0] > 0.8, 2, CLASSES % 2)
     inference = inferred(families.Categorical(3), x, y)
     assert inference.fit.status == Status.SEPARATED
-    assert np.isinf(glm.summary(inference).coefficient).all()
-    table = glm.summary(glm.contrast(inference, 0))
-    two = glm.summary(inferred(families.Bernoulli(), x[y < 2], y[y < 2]))
+    assert np.isinf(glm.summary(inference, intervals="wald").coefficient).all()
+    table = glm.summary(glm.contrast(inference, 0), intervals="wald")
+    two = glm.summary(inferred(families.Bernoulli(), x[y < 2], y[y < 2]), intervals="wald")
     digits = 1e-5 if X64 else 2e-2
     np.testing.assert_allclose(table.coefficient[2:4], two.coefficient, rtol=digits)
     np.testing.assert_allclose(table.error[2:4], two.error, rtol=digits)

@@ -158,7 +158,7 @@ def test_a_linear_kernel_gives_the_linear_machine(loss, penalize_bias):
 
 @pytest.mark.slow
 def test_rows_of_the_kernel_matrix_computed_as_they_are_needed(monkeypatch):
-    X, y = CANCER[0][:150], CANCER[1][:150]
+    X, y = CANCER[0][:60], CANCER[1][:60]
     stored = machine(X, y, kernel=kernels.Gaussian(SIGMA))
     monkeypatch.setattr(svm, "_STORED", 0)
     jax.clear_caches()
@@ -318,17 +318,16 @@ THREE = (FEW[:, 0] > 0).astype(int) + (FEW[:, 1] > 0.3)
     ("y", "options"),
     [
         (SIDES, {}),
-        (SIDES, {"loss": "squared_hinge"}),
-        (SIDES, {"penalize_bias": True}),
-        (SIDES, {"intercept": False}),
-        (THREE, {}),
+        (SIDES, {"loss": "squared_hinge", "penalize_bias": True}),
+        (THREE, {"intercept": False}),
     ],
-    ids=["hinge", "squared", "penalised bias", "no bias", "three classes"],
+    ids=["hinge", "squared, penalised bias", "three classes, no bias"],
 )
 @pytest.mark.slow
 def test_derivatives_are_those_of_the_solution(y, options):
     """Of decision values and of the objective, in the width, the penalty, a point and the weights, against differences."""
 
+    @jax.jit
     def summary(width, log_l2, shift, tilt):
         X = jnp.asarray(FEW).at[3, 1].add(shift)
         weights = 1 + tilt * jnp.linspace(-0.5, 0.5, 40)
@@ -346,7 +345,7 @@ def test_derivatives_are_those_of_the_solution(y, options):
         return jnp.stack([jnp.sum(jnp.sin(kernels.decision_function(fit, FEW[:5] / 2))), jnp.sum(fit.value)])
 
     at, h = (1.0, -4.0, 0.0, 0.3), 1e-4
-    jacobian = np.stack(jax.jacobian(summary, (0, 1, 2, 3))(*at), axis=1)
+    jacobian = np.stack(jax.jit(jax.jacobian(summary, (0, 1, 2, 3)))(*at), axis=1)
     for k in range(4):
         up, down = (summary(*(v + sign * h * (j == k) for j, v in enumerate(at))) for sign in (1, -1))
         difference = (np.asarray(up) - np.asarray(down)) / (2 * h)
@@ -358,10 +357,12 @@ def test_derivatives_are_those_of_the_solution(y, options):
 @pytest.mark.slow
 def test_second_derivatives_and_rows_that_repeat_each_other():
     X, y = np.r_[FEW, FEW[:7]], np.r_[SIDES, SIDES[:7]]
-    value = lambda width: (
-        kernels.support_vector_machine(
-            X, y, l2=0.01, kernel=kernels.Gaussian(width), tol=1e-13, classes=2, check=False
-        ).value
+    value = jax.jit(
+        lambda width: (
+            kernels.support_vector_machine(
+                X, y, l2=0.01, kernel=kernels.Gaussian(width), tol=1e-13, classes=2, check=False
+            ).value
+        )
     )
     slope, h = jax.jit(jax.grad(value)), 1e-4
     np.testing.assert_allclose(slope(1.0), (value(1 + h) - value(1 - h)) / (2 * h), rtol=1e-5)
@@ -379,7 +380,7 @@ def test_derivatives_are_finite_where_no_row_is_on_the_margin():
         ).params.weight
     )
     np.testing.assert_allclose(np.abs(weight(1.0, 100.0)), 1 / 600, rtol=1e-5)
-    by_width, by_l2 = jax.jacobian(weight, (0, 1))(1.0, 100.0)
+    by_width, by_l2 = jax.jit(jax.jacobian(weight, (0, 1)))(1.0, 100.0)
     np.testing.assert_allclose(by_width, 0, atol=1e-9)
     np.testing.assert_allclose(by_l2, -weight(1.0, 100.0) / 100, rtol=1e-4)
 
