@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
-    return run(chosen, Options(options.repetitions, options.quick), options.output)
+    return run(chosen, Options(options.repetitions, options.quick, {}), options.output)
 
 
 def run(chosen: list[Workload], options: Options, folder: Path | None) -> int:

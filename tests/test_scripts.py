@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +26,8 @@ import train
 import walkthrough
 from benchmarks import problems
 from benchmarks.contestants import FAMILIES as RACED
-from benchmarks.table import UNTIL, Goal, Options, Outcome, Workload
+from benchmarks.measure import contest
+from benchmarks.table import UNTIL, Answer, Entrant, Goal, Options, Outcome, Workload
 from course import exponential_family as moments
 from marks import mostly_slow
 from training import fitting
@@ -558,13 +560,41 @@ def test_the_benchmark_races_and_writes_what_it_found(tmp_path, capsys):
     assert "glum" in (tmp_path / "benchmark.txt").read_text()  # its times, or that it is not installed
 
 
+def test_the_loosest_tolerance_that_gets_there_is_sought_where_it_was_found_before():
+    tried = []
+
+    def fit(tolerance, most):
+        tried.append(tolerance)
+        return Answer(tolerance)
+
+    entrants = [Entrant("peer", fit, tuple(10.0**-k for k in range(1, 10)))]
+    options = Options(1, True, {})
+    for digits, search in ((5, [9, 4, 6, 5]), (5, [5, 4]), (6, [5, 9, 7, 6]), (3, [6, 5, 2, 3])):
+        tried.clear()
+        (entry,) = contest(entrants, lambda found: found, 1.01 * 10.0**-digits, options)
+        assert tried[: len(search)] == [10.0**-k for k in search]
+        assert entry.tolerance == entry.reached == 10.0**-digits
+
+
+def test_a_contestant_that_would_go_on_for_ever_is_given_up():
+    def endless(tolerance, most):
+        while most > 2:
+            time.sleep(0.01)
+        return Answer(0.5, most)
+
+    entrants = [Entrant("jaxml", lambda *_: Answer(0.0)), Entrant("peer", endless, capped=True)]
+    ours, peer = contest(entrants, lambda found: found, 1e-8, Options(1, True, {}))
+    assert ours.times and not peer.times
+    assert (peer.note, peer.reached) == ("given up", 0.5) and peer.spent >= 1.5
+
+
 def test_an_interrupted_benchmark_keeps_what_it_has(tmp_path, capsys):
     def interrupted(workload, options):
         raise KeyboardInterrupt
 
     done = Workload("done", "done", lambda workload, options: Outcome(goals=[Goal("peer / ours", 3.0, 2.0)]))
     stopped = Workload("stopped", "stopped", interrupted)
-    assert benchmark.run([done, stopped, done._replace(id="never")], Options(), tmp_path) == 130
+    assert benchmark.run([done, stopped, done._replace(id="never")], Options(5, True, {}), tmp_path) == 130
     assert "interrupted" in capsys.readouterr().out
     found = json.loads((tmp_path / "benchmark.json").read_text())
     assert [w["id"] for w in found["workloads"]] == ["done"] and [g["met"] for g in found["goals"]] == [True]

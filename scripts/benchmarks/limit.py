@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import contestants, problems
 from benchmarks.measure import contest
-from benchmarks.problems import Problem, stationarity
+from benchmarks.problems import Problem, judge
 from benchmarks.table import UNTIL, Answer, Entrant, Goal, Options, Outcome, Workload, ratio_to_ours
 
 THREADS = 2
@@ -26,8 +26,9 @@ def limit(workload: Workload, options: Options) -> Outcome:
 def passes(workload: Workload, problem: Problem, ours: list[Entrant], options: Options) -> Outcome:
     """What the first of ``ours`` takes, in passes."""
     field = [Entrant(f"a pass, {name}", _reading(run), compiles=True) for name, run in _passes(problem).items()]
-    gap = lambda found: 0.0 if found is None else stationarity(problem, found)
-    entries = contest([*ours, *field], gap, UNTIL, options.repetitions)
+    stationarity = judge(problem)
+    gap = lambda found: 0.0 if found is None else stationarity(found)
+    entries = contest([*ours, *field], gap, UNTIL, options)
     fastest = min((e for e in entries if not e.ours), key=lambda e: e.median)
     units = ratio_to_ours(entries[0], fastest)
     rate = problem.X.nbytes / fastest.median / 1e9

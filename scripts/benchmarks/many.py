@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import problems
 from benchmarks.measure import contest
-from benchmarks.problems import Problem, stationarity
+from benchmarks.problems import Problem, judge
 from benchmarks.table import UNTIL, Answer, Entrant, Options, Outcome, Workload, best_ratio
 from jaxml import families, glm, optimize
 
@@ -27,13 +27,11 @@ def grid(workload: Workload, options: Options) -> Outcome:
     kept = [np.flatnonzero(fold != k) for k in range(FOLDS)]
     parts = [problem._replace(X=np.ascontiguousarray(problem.X[i]), y=problem.y[i]) for i in kept]
 
+    judges = [[judge(part._replace(l2=l2)) for l2 in penalties] for part in parts]
+
     def gap(found: np.ndarray) -> float:
-        fits = (
-            (part._replace(l2=l2), theta)
-            for part, path in zip(parts, found, strict=False)
-            for l2, theta in zip(penalties, path, strict=True)
-        )
-        return max(stationarity(part, theta) for part, theta in fits)
+        fits = (pair for row, path in zip(judges, found, strict=False) for pair in zip(row, path, strict=True))
+        return max(stationarity(theta) for stationarity, theta in fits)
 
     field = [
         Entrant("jaxml", _mapped(problem, fold, penalties), OURS, compiles=True),
@@ -43,7 +41,7 @@ def grid(workload: Workload, options: Options) -> Outcome:
         Entrant("scikit-learn CV lbfgs", _cross_validated(problem, kept, penalties, "lbfgs"), THEIRS[-1:]),
         Entrant("glum, warm starts", _warm(parts[:1], penalties), THEIRS, scale=FOLDS, note=f"one fold, times {FOLDS}"),
     ]
-    entries = contest(field, gap, UNTIL, options.repetitions)
+    entries = contest(field, gap, UNTIL, options)
     return Outcome(entries, best_ratio(workload.title, entries, workload.goal))
 
 
@@ -109,12 +107,13 @@ def independent(workload: Workload, options: Options) -> Outcome:
     size = workload.sized(options)
     all_rows = problems.make(size._replace(rows=size.rows * fits))
     X, y = all_rows.X.reshape(fits, size.rows, -1), all_rows.y.reshape(fits, size.rows)
-    gap = lambda theta: max(stationarity(Problem("bernoulli", A, b), t) for A, b, t in zip(X, y, theta, strict=False))
+    judges = [judge(Problem("bernoulli", A, b)) for A, b in zip(X, y, strict=True)]
+    gap = lambda theta: max(stationarity(t) for stationarity, t in zip(judges, theta, strict=False))
     share, note = fits / some, f"{some} fits, times {fits / some:g}"
     field = [Entrant("jaxml", _lanes(X, y), OURS, compiles=True)]
     for name, one in (("statsmodels GLM", _statsmodels), ("scikit-learn newton-cholesky", _sklearn), ("glum", _glum)):
         field.append(Entrant(name, _loop(one, X[:some], y[:some]), THEIRS, scale=share, note=note))
-    entries = contest(field, gap, UNTIL, options.repetitions)
+    entries = contest(field, gap, UNTIL, options)
     return Outcome(entries, best_ratio(workload.title, entries, workload.goal), [f"peers: {note}"])
 
 

@@ -1,19 +1,21 @@
 """Timing in turns, after a calibration that drives every contestant to the same point by the loosest of its tolerances.
 
-A contestant that does not get there within its patience is given up. A call cannot be interrupted, so the iterations that it may take
-are raised step by step, and the next run is predicted from the last.
+A contestant that does not get there within its patience is given up: the iterations that it may take are raised step by step, and an
+alarm ends the run that takes too long, between two steps of Python (where the system has no alarms, after it). The search for a
+tolerance begins where that of the workload before ended.
 """
 
 import math
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from benchmarks.table import Answer, Entrant, Entry
+from benchmarks.table import Answer, Entrant, Entry, Options
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
-PATIENCE = 2.5  # times the best peer so far
-MORE = 4.0  # seconds beyond the best peer: patience ends there where that would be later
+PATIENCE = 1.5  # times the best peer so far
 FIRST_PATIENCE, FOR_GOAL = 4.0, 1.2  # times jaxml, for the first of the peers, and as many more as the goal says
 LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
@@ -29,17 +31,19 @@ Gap = Callable[[Any], float]
 
 
 class Trial(NamedTuple):
-    """One run of a contestant: what it reached with this tolerance and this many iterations at most, and in how long."""
+    """One run of a contestant: what it reached with this tolerance and this many iterations at most, and in how long; ``given_up`` says
+    that it would have gone on."""
 
     tolerance: Any
     most: int
     reached: float
     passes: int | None
     seconds: float
+    given_up: bool = False
 
 
 def contest(
-    entrants: Sequence[Entrant], gap: Gap, until: float, repetitions: int, goal: float | None = None
+    entrants: Sequence[Entrant], gap: Gap, until: float, options: Options, goal: float | None = None
 ) -> list[Entry]:
     """Calibrate all, then time in turns those that reach ``until`` and are not hopeless, ours first, which is to be ``goal`` times as
     fast."""
@@ -52,22 +56,22 @@ def contest(
             until,
             _patience(best, first * own) / entrant.scale,
             min(SLOW * best, clear * own) / entrant.scale,
+            options.ends,
         )
         found.append(trial)
         if trial.reached <= until:
+            options.ends[entrant.name, entrant.tolerances] = entrant.tolerances.index(trial.tolerance)
             seconds = trial.seconds * entrant.scale
             best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
     one = sum(t.seconds for e, t in zip(entrants, found, strict=True) if _races(e, t, until, best))
-    rounds = min(repetitions, max(LEAST_ROUNDS, int(ROUNDS / max(one, 1e-9))))
+    rounds = min(options.repetitions, max(LEAST_ROUNDS, int(ROUNDS / max(one, 1e-9))))
     counts = [_repetitions(e, t, until, best, rounds) for e, t in zip(entrants, found, strict=True)]
     times = race([_call(e, t) for e, t in zip(entrants, found, strict=True)], counts)
     return [_entry(e, t, s, until) for e, t, s in zip(entrants, found, times, strict=True)]
 
 
 def _patience(best: float, first: float) -> float:
-    if best == math.inf:
-        return max(LEAST_PATIENCE, first)
-    return max(LEAST_PATIENCE, min(PATIENCE * best, best + MORE))
+    return max(LEAST_PATIENCE, first if best == math.inf else PATIENCE * best)
 
 
 def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repetitions: int) -> int:
@@ -97,9 +101,8 @@ def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float) -> 
     if reached and (not times or _long(entrant, trial)):
         times = [*times, trial.seconds]
     seconds = [t * entrant.scale for t in times]
-    given_up = entrant.capped and not seconds and (trial.passes or 0) >= trial.most
-    note = entrant.note if seconds else "given up" if given_up else "stops short of it"
-    spent = trial.seconds * entrant.scale if given_up else None
+    note = entrant.note if seconds else "given up" if trial.given_up else "stops short of it"
+    spent = trial.seconds * entrant.scale if trial.given_up else None
     return Entry(entrant.name, seconds, trial.reached, trial.tolerance, trial.passes, spent, note)
 
 
@@ -129,21 +132,52 @@ def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 # -- calibration -----------------------------------------------------------------------------------------------------
-def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: float) -> Trial:
+class _TimeUpError(BaseException):
+    """Not an ``Exception``, which a contestant may catch."""
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Ends what is within by :class:`_TimeUpError` after so many seconds, if there are any."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise _TimeUpError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def calibrate(
+    entrant: Entrant, gap: Gap, until: float, patience: float, slow: float, ends: dict[tuple[str, tuple], int]
+) -> Trial:
     """The run with the loosest tolerance that reaches ``until``; where none does, the longest run.
 
     For a peer that took longer than ``slow`` seconds no looser tolerance is sought: it is not the best one; a long run is looked for
-    with two others at most.
+    with two others at most. ``ends`` has the places of the tolerances that were found before.
     """
     if entrant.compiles:
         entrant.fit(entrant.tolerances[0], _FIRST)
-    last = _longest(entrant, gap, until, patience)
+    limit = patience if entrant.capped else 0.0
+    tightest = len(entrant.tolerances) - 1
+    low, high = -1, ends.get((entrant.name, entrant.tolerances), tightest)
+    beside = high < tightest
+    last = _try(entrant, gap, entrant.tolerances[high], MOST, limit) if beside else _longest(entrant, gap, until, limit)
+    if beside and not last.reached <= until and not last.given_up:
+        low, high, beside, last = high, tightest, False, _longest(entrant, gap, until, limit)
     if not last.reached <= until or (not entrant.ours and last.seconds > slow):
         return last
-    low, high, tried = -1, len(entrant.tolerances) - 1, 0
+    tried = 0
     while high - low > 1 and (not _long(entrant, last) or tried < _FEW):
-        middle = (low + high) // 2
-        trial = _try(entrant, gap, entrant.tolerances[middle], last.most)
+        middle, beside = high - 1 if beside else (low + high) // 2, False
+        trial = _try(entrant, gap, entrant.tolerances[middle], last.most, limit)
         if trial.reached <= until:
             high, last = middle, trial
         else:
@@ -153,23 +187,28 @@ def calibrate(entrant: Entrant, gap: Gap, until: float, patience: float, slow: f
 
 
 def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial:
-    """The tightest tolerance, with more and more iterations while patience lasts; seconds are taken to grow with the iterations as they
-    did between the last two runs."""
+    """The tightest tolerance, with more and more iterations while patience lasts."""
     most, before = _FIRST if entrant.capped else MOST, None
     while True:
-        trial = _try(entrant, gap, entrant.tolerances[-1], most)
-        ended = trial.passes is None or trial.passes < most
-        if not entrant.capped or trial.reached <= until or ended or trial.seconds > patience / 1.2 or most >= MOST:
+        trial = _try(entrant, gap, entrant.tolerances[-1], most, patience)
+        if trial.given_up and before is not None:
+            return trial._replace(reached=before.reached)  # of fewer iterations, the last that ended
+        ended = trial.passes is None or trial.passes < most or most >= MOST
+        if not entrant.capped or trial.reached <= until or trial.given_up or ended:
             return trial
-        power = 1.0 if before is None else max(1.0, math.log(trial.seconds / before.seconds, most / before.most))
-        growth = min(_GROWTH, (patience / trial.seconds) ** (1 / power))
-        before, most = trial, min(MOST, max(most + 1, int(most * growth)))
+        if trial.seconds > patience:  # without alarms
+            return trial._replace(given_up=True)
+        before, most = trial, min(MOST, most * _GROWTH)
 
 
-def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int) -> Trial:
-    """One run; a contestant that raises an error has reached nothing."""
+def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int, limit: float) -> Trial:
+    """One run, of ``limit`` seconds at most; a contestant that raises an error has reached nothing."""
+    start = time.perf_counter()
     try:
-        answer, seconds = _timed(lambda: entrant.fit(tolerance, most))
+        with _at_most(limit):
+            answer, seconds = _timed(lambda: entrant.fit(tolerance, most))
+    except _TimeUpError:
+        return Trial(tolerance, most, math.inf, None, time.perf_counter() - start, given_up=True)
     except (ArithmeticError, ValueError, RuntimeError):  # (LinAlgError is a ValueError)
         return Trial(tolerance, most, math.inf, None, 0.0)
     reached = gap(answer.found)

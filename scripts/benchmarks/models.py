@@ -28,7 +28,7 @@ def duel(
 ) -> Outcome:
     """Runs that need no calibration; jaxml is first. Those whose gap, the `measure`, is above `until` are not timed."""
     field = [Entrant(name, _waited(run), compiles=name.startswith("jaxml")) for name, run in runs.items()]
-    entries = contest(field, gap, until, options.repetitions)
+    entries = contest(field, gap, until, options)
     return Outcome(entries, best_ratio(workload.title, entries, workload.goal), measure=measure)
 
 

@@ -41,13 +41,17 @@ def gradient(problem: Problem, theta: np.ndarray) -> np.ndarray:
     return np.concatenate([residual.sum(axis=0)[None], (residual.T @ X).T + l2 * theta[1:]])
 
 
-def stationarity(problem: Problem, theta: np.ndarray) -> float:
-    """max_j |gradient_j| / rms(x_j), the rms of the intercept 1."""
-    if not np.all(np.isfinite(theta)):
-        return np.inf
+def judge(problem: Problem) -> Callable[[np.ndarray], float]:
+    """max_j |gradient_j| / rms(x_j), the rms of the intercept 1, as a function of theta."""
     size = rms(problem)
-    largest = np.abs(gradient(problem, theta)).reshape(len(theta), -1).max(axis=1)
-    return float(np.max(largest / np.concatenate([[1.0], np.where(size > 0, size, 1)])))
+    size = np.concatenate([[1.0], np.where(size > 0, size, 1)])
+
+    def stationarity(theta: np.ndarray) -> float:
+        if not np.all(np.isfinite(theta)):
+            return np.inf
+        return float(np.max(np.abs(gradient(problem, theta)).reshape(len(theta), -1).max(axis=1) / size))
+
+    return stationarity
 
 
 def rms(problem: Problem) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from benchmarks import contestants, limit, problems, real
 from benchmarks.measure import contest
-from benchmarks.problems import Problem, stationarity
+from benchmarks.problems import Problem, judge
 from benchmarks.table import UNTIL, Answer, Entrant, Goal, Options, Outcome, Workload, best_peer, best_ratio
 
 
@@ -26,7 +26,7 @@ def real_data(workload: Workload, options: Options) -> Outcome:
 def compete(workload: Workload, problem: Problem, options: Options) -> Outcome:
     """All who can fit the problem, and the best peer's time beside jaxml's."""
     field, remarks = contestants.entrants(problem)
-    entries = contest(field, lambda theta: stationarity(problem, theta), UNTIL, options.repetitions, workload.goal)
+    entries = contest(field, judge(problem), UNTIL, options, workload.goal)
     found = Outcome(entries, best_ratio(workload.title, entries, workload.goal), [*remarks, *best_peer(entries)])
     if "passes" not in workload.more or entries[0].tolerance is None:
         return found
@@ -40,7 +40,7 @@ def linear(workload: Workload, options: Options) -> Outcome:
     problem = problems.make(workload.sized(options))
     exact = _refined(problem)
     error = lambda theta: float(np.abs(theta - exact).max() / np.abs(exact).max())
-    entries = contest(_least_squares(problem), error, 1e-9, options.repetitions)
+    entries = contest(_least_squares(problem), error, 1e-9, options)
     peers = [e for e in entries if e.ours or not e.name.startswith("SciPy")]
     goals: list[Goal] = []
     for ours in ("jaxml", "jaxml, linear_regression"):

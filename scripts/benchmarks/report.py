@@ -66,7 +66,9 @@ def _entries(outcome: Outcome) -> Table:
     for e in outcome.entries:
         spans = f"{min(e.times):.3g} - {max(e.times):.3g}" if len(e.times) > 1 else ""
         median = f"{e.median:.4g}" if e.times else f"> {e.spent:.3g}" if e.spent is not None else "-"
-        reached = f"{e.reached:.1e}" if e.reached is not None and outcome.measure else ""
+        reached = (
+            f"{e.reached:.1e}" if outcome.measure and np.isfinite(np.nan if e.reached is None else e.reached) else ""
+        )
         ratio = f"{ratio_to_ours(e, ours):.2f}" if e.times and ours else ""
         table.add_row(e.name, median, spans, reached, _short(e.tolerance), _short(e.passes), ratio, e.note)
     return table

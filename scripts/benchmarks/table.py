@@ -11,10 +11,12 @@ UNTIL = 1e-8  # max_j |gradient_j| / rms(x_j) of the mean loss to which every co
 
 
 class Options(NamedTuple):
-    """How to run: repetitions of each contestant; small sizes for a test."""
+    """How to run: repetitions of each contestant; small sizes for a test; where the searches for a tolerance have ended until now, by
+    the name of the contestant and its tolerances."""
 
-    repetitions: int = 5
-    quick: bool = False
+    repetitions: int
+    quick: bool
+    ends: dict[tuple[str, tuple[Any, ...]], int]
 
 
 class Answer(NamedTuple):
