@@ -16,6 +16,7 @@ from benchmarks.table import Answer, Entrant, Entry, Options
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
 PATIENCE = 1.5  # times the best peer so far
+OVER = 1.2  # times patience, where a run is ended; its inverse, from which on no longer one is begun
 FIRST_PATIENCE, FOR_GOAL = 4.0, 1.2  # times jaxml, for the first of the peers, and as many more as the goal says
 LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
@@ -170,7 +171,7 @@ def calibrate(
     low, high = -1, ends.get((entrant.name, entrant.tolerances), tightest)
     beside = high < tightest
     last = _try(entrant, gap, entrant.tolerances[high], MOST, limit) if beside else _longest(entrant, gap, until, limit)
-    if beside and not last.reached <= until and not last.given_up:
+    if beside and not last.reached <= until:
         low, high, beside, last = high, tightest, False, _longest(entrant, gap, until, limit)
     if not last.reached <= until or (not entrant.ours and last.seconds > slow):
         return last
@@ -187,18 +188,21 @@ def calibrate(
 
 
 def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial:
-    """The tightest tolerance, with more and more iterations while patience lasts."""
+    """The tightest tolerance, with more and more iterations while patience lasts; seconds are taken to grow with the iterations as they
+    did between the last two runs, so that the last one takes what patience allows."""
     most, before = _FIRST if entrant.capped else MOST, None
     while True:
-        trial = _try(entrant, gap, entrant.tolerances[-1], most, patience)
+        trial = _try(entrant, gap, entrant.tolerances[-1], most, OVER * patience)
+        ended = trial.passes is not None and trial.passes < most
+        if not entrant.capped or trial.reached <= until or ended:
+            return trial
         if trial.given_up and before is not None:
             return trial._replace(reached=before.reached)  # of fewer iterations, the last that ended
-        ended = trial.passes is None or trial.passes < most or most >= MOST
-        if not entrant.capped or trial.reached <= until or trial.given_up or ended:
-            return trial
-        if trial.seconds > patience:  # without alarms
-            return trial._replace(given_up=True)
-        before, most = trial, min(MOST, most * _GROWTH)
+        if trial.passes is None or trial.seconds > patience / OVER or most >= MOST:
+            return trial._replace(given_up=trial.seconds > 0)
+        power = 1.0 if before is None else max(1.0, math.log(trial.seconds / before.seconds, most / before.most))
+        growth = min(_GROWTH, (patience / trial.seconds) ** (1 / power))
+        before, most = trial, min(MOST, max(most + 1, int(most * growth)))
 
 
 def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int, limit: float) -> Trial:
