@@ -38,9 +38,7 @@ def mean_of(fit, z):
     return np.where(inside, np.asarray(fit.link.inverse(jnp.asarray(np.where(inside, z, 1.0))), float), np.nan)
 
 
-@pytest.mark.parametrize(
-    "name", mostly_slow(["gamma_inverse", "geometric", "inverse_gaussian", "binomial"], ["gamma_inverse"])
-)
+@pytest.mark.parametrize("name", mostly_slow(["gamma_inverse", "geometric", "binomial"], ["gamma_inverse"]))
 def test_ends_are_the_quantiles_of_the_mixture(name):
     inference, law, more = inferred(name)
     family = inference.fit.family

@@ -123,8 +123,18 @@ TARGETS = {
 
 
 # -- fits ------------------------------------------------------------------------------------------------------------
-def test_every_family_is_in_the_list():
+def features_of(family):
+    return ("--features", "x", "kind") if family == "multivariate-normal" else FEATURES
+
+
+def test_every_family_takes_its_target(table):
     assert set(TARGETS) == set(FAMILIES)
+    for family, target in TARGETS.items():
+        options = parse([str(table), "--family", family, *features_of(family), "--target", *target])
+        problem = make_problem(load_table(table), options)
+        assert problem.family_name == family and type(problem.family) is type(FAMILIES[family].make(3, 2.0))
+        assert problem.train.X.shape[1] == len(problem.names)
+        assert {len(y) for y in jax.tree.leaves(problem.train.y)} == {problem.train.n}
 
 
 # One of each kind: trials, a size, a link, two parameters, several columns of y.
@@ -134,8 +144,9 @@ SEVERAL = ("poisson", "categorical", "bernoulli", "binomial", "negative-binomial
 
 @pytest.mark.parametrize("family", mostly_slow(SEVERAL, ("poisson", "categorical")))
 def test_families_fit_save_and_predict(run, table, family):
-    features = ("--features", "x", "kind") if family == "multivariate-normal" else FEATURES
-    code, out, err = run(table, "--family", family, *features, "--output", "out", "--target", *TARGETS[family])
+    code, out, err = run(
+        table, "--family", family, *features_of(family), "--output", "out", "--target", *TARGETS[family]
+    )
     assert (code, err) == (0, "")
     assert "converged" in out
     assert "kind[dog]" in out

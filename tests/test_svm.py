@@ -104,9 +104,17 @@ def objectives(X, y, fit, C, squared, K, penalize_bias):
     return primal, dual
 
 
-@pytest.mark.parametrize("bias", ["free", "penalized", "none"])
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
-@pytest.mark.parametrize("kernel", [None, kernels.Gaussian(SIGMA)], ids=["linear", "gaussian"])
+@pytest.mark.parametrize(
+    ("kernel", "loss", "bias"),
+    [  # every pair of two of them
+        (None, "hinge", "free"),
+        (None, "squared_hinge", "penalized"),
+        (None, "hinge", "none"),
+        (kernels.Gaussian(SIGMA), "squared_hinge", "free"),
+        (kernels.Gaussian(SIGMA), "hinge", "penalized"),
+        (kernels.Gaussian(SIGMA), "squared_hinge", "none"),
+    ],
+)
 @pytest.mark.slow
 def test_the_gap_encloses_the_minimum(kernel, loss, bias):
     X, y = CANCER[0][:200], CANCER[1][:200]
