@@ -1,8 +1,8 @@
 """Timing in turns, after a calibration that drives every contestant to the same point by the loosest of its tolerances.
 
 A contestant that does not get there within its patience is given up: the iterations that it may take are raised step by step, and an
-alarm ends the run that takes too long, between two steps of Python (where the system has no alarms, after it). The search for a
-tolerance begins where that of the workload before ended.
+alarm ends the run that takes too long, between two steps of Python (where the system has no alarms, after it). The search for the
+tolerance of one whose iterations are not counted out begins where that of the workload before ended.
 """
 
 import math
@@ -162,15 +162,16 @@ def calibrate(
     """The run with the loosest tolerance that reaches ``until``; where none does, the longest run.
 
     For a peer that took longer than ``slow`` seconds no looser tolerance is sought: it is not the best one; a long run is looked for
-    with two others at most. ``ends`` has the places of the tolerances that were found before.
+    with two others at most. ``ends`` has the places of the tolerances that were found before: where they were, one that is not capped
+    begins. (One that is may take too long there, and would have to begin again.)
     """
     if entrant.compiles:
         entrant.fit(entrant.tolerances[0], _FIRST)
     limit = patience if entrant.capped else 0.0
     tightest = len(entrant.tolerances) - 1
-    low, high = -1, ends.get((entrant.name, entrant.tolerances), tightest)
+    low, high = -1, tightest if entrant.capped else ends.get((entrant.name, entrant.tolerances), tightest)
     beside = high < tightest
-    last = _try(entrant, gap, entrant.tolerances[high], MOST, limit) if beside else _longest(entrant, gap, until, limit)
+    last = _try(entrant, gap, entrant.tolerances[high], MOST, 0.0) if beside else _longest(entrant, gap, until, limit)
     if beside and not last.reached <= until:
         low, high, beside, last = high, tightest, False, _longest(entrant, gap, until, limit)
     if not last.reached <= until or (not entrant.ours and last.seconds > slow):
