@@ -112,10 +112,11 @@ def _column_sums(rows: Rows, w: Array, anchor: Array, block: int | None) -> tupl
 
     if block is None or block >= rows.n:
         return sums(rows.X, w)
+    size = block // 4  # three copies of them are in the cache beside it
 
     def add(total: Any, first: Array, fresh: Array) -> Any:
-        x, wb = (lax.dynamic_slice_in_dim(a, first, block) for a in (rows.X, w))
+        x, wb = (lax.dynamic_slice_in_dim(a, first, size) for a in (rows.X, w))
         return jax.tree.map(jnp.add, total, sums(x, jnp.where(fresh, wb, 0)))
 
     zero = jnp.zeros(rows.X.shape[1], rows.X.dtype)
-    return fold_blocks(add, (zero, zero), rows.n, block)
+    return fold_blocks(add, (zero, zero), rows.n, size)
