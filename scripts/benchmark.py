@@ -8,9 +8,10 @@
 Every contestant is driven until max_j |gradient_j| / rms(x_j) of the mean loss, computed here in NumPy, is at most 1e-8, by the
 loosest tolerance of its own that gets there; repetitions go through all contestants in turn, so that a slow moment of the machine hits
 all of them; times are medians, ratios medians of the ratios. jaxml computes on the default device of JAX, its peers on the CPU. A
-contestant that takes several times as long as the best is given up ("> t s", with the gradient that it had); one that took twice as
-long as the best peer when its tolerance was sought is not timed again. Workloads and contestants are rows of tables in
-``scripts/benchmarks``; a peer that is not installed is left out. Needs the `benchmark` extra.
+contestant whose iterations can be counted out is given up where it takes half as long again as the best peer, or much longer than jaxml
+while no peer got there ("> t s", with the gradient of the last run that ended, if one did); one that took twice as long as the best
+peer when its tolerance was sought is not timed again. Workloads and contestants are rows of tables in ``scripts/benchmarks``; a peer
+that is not installed is left out. Needs the `benchmark` extra.
 """
 
 import argparse

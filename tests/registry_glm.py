@@ -2,7 +2,7 @@
 
 A row draws its own responses for the shared design; a new row is fitted, differentiated, weighted and moved about by
 every test over ``CASES``. All rows share one shape, so that each row compiles one fit in a whole run. The loss and the derivatives of
-every pair of family and link are in test_links_tails.
+every pair of a family of one mean and a link are in test_links_tails.
 """
 
 from collections.abc import Callable

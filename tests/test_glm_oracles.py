@@ -159,7 +159,7 @@ ROWS = [
     Row("normal-inverse", reciprocal, families.Normal(), sm.families.Gaussian, "inverse"),
 ]
 PAIRS = covering(ROWS, lambda row: {(row.family, row.link)})  # of family and link, each once
-FEW = covering(ROWS, lambda row: {type(row.family)})  # every family
+FEW = covering(ROWS, lambda row: {type(row.family), row.link})  # every family and every link
 QUICK = (
     "spector-logit",
     "spector-probit",

@@ -1,4 +1,4 @@
-"""The scoreboard of hard data: every case ends in a right answer or in the right status, in float64 and in float32."""
+"""The scoreboard of hard data: what is run ends in a right answer or in the right status, in float64 and in float32."""
 
 import json
 
@@ -52,13 +52,21 @@ def digits(case: Case, dtype: str) -> float:
 
 
 QUICK = {f"{DTYPE}: {name}" for name, case in CASES.items() if plain(case)}
-# The scoreboard runs all. Here of the others one of each shape and, for what they have beside X and y, of each way to end; in float32
-# those that share programs or end otherwise.
+
+
+def program_of(case: Case) -> tuple:
+    """What cases have in common that share a compiled program."""
+    return case.family, case.link, case.X.shape, frozenset(beside(case))
+
+
+# The scoreboard runs all. Here of the others one of each shape and family, and for what they have beside X and y of each way to end, and
+# what shares a program with them; in float32 those that share programs or end otherwise.
 OTHERS = covering(
-    (name for name, case in CASES.items() if not ordinary(case)),
-    lambda name: {CASES[name].X.shape, *((what, CASES[name].ends("float64")) for what in beside(CASES[name]))},
+    (case for case in CASES.values() if not ordinary(case)),
+    lambda case: {case.X.shape, (case.family, case.link), *((what, case.ends("float64")) for what in beside(case))},
 )
-ROWS = [(name, "float64") for name, case in CASES.items() if ordinary(case) or name in OTHERS]
+PROGRAMS = {program_of(case) for case in OTHERS}
+ROWS = [(name, "float64") for name, case in CASES.items() if ordinary(case) or program_of(case) in PROGRAMS]
 ROWS += [(name, "float32") for name, case in CASES.items() if plain(case) or case.single]
 IDS = [f"{dtype}: {name}" for name, dtype in ROWS]
 
@@ -74,7 +82,7 @@ def test_case(name, dtype):
 
 
 # -- the expectations ------------------------------------------------------------------------------------------------
-OTHER = [row for row in ROWS if row[1] == "float64" or CASES[row[0]].single]  # (float32 changes few of them)
+OTHER = [(name, "float64") for name in CASES] + [(name, "float32") for name, case in CASES.items() if case.single]
 
 
 @pytest.mark.parametrize(

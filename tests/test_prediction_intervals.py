@@ -63,7 +63,8 @@ def test_ends_are_the_quantiles_of_the_mixture(name):
 @pytest.mark.parametrize(
     "name",
     mostly_slow(
-        ["negative_binomial", "gamma_inverse", "inverse_gaussian", "binomial", "poisson"], ["negative_binomial"]
+        ["negative_binomial", "gamma_inverse", "inverse_gaussian", "binomial", "bernoulli", "poisson", "normal_log"],
+        ["negative_binomial"],
     ),
 )
 def test_without_uncertainty_of_the_fit_they_are_those_of_the_family(name):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ import walkthrough
 from benchmarks import problems
 from benchmarks.contestants import FAMILIES as RACED
 from benchmarks.measure import contest
-from benchmarks.table import UNTIL, Answer, Entrant, Goal, Options, Outcome, Workload
+from benchmarks.table import UNTIL, Answer, Entrant, Entry, Goal, Options, Outcome, Workload, best_ratio
 from course import exponential_family as moments
 from marks import mostly_slow
 from training import fitting
@@ -587,6 +588,7 @@ def test_the_loosest_tolerance_that_gets_there_is_sought_where_it_was_found_befo
         assert entry.tolerance == entry.reached == 10.0**-digits
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="a system without alarms waits for it")
 def test_a_contestant_that_would_go_on_for_ever_is_given_up():
     def endless(tolerance, most):
         while most > 2:
@@ -597,6 +599,21 @@ def test_a_contestant_that_would_go_on_for_ever_is_given_up():
     ours, peer = contest(entrants, lambda found: found, 1e-8, Options(1, True, {}))
     assert ours.times and not peer.times
     assert (peer.note, peer.reached) == ("given up", 0.5) and peer.spent >= 1.5
+
+
+def test_a_peer_that_gets_there_is_timed_though_jaxml_does_not_get_there():
+    """Its patience has no end then."""
+    entrants = [Entrant("jaxml", lambda *_: Answer(0.5)), Entrant("peer", lambda *_: Answer(0.0, 1), capped=True)]
+    ours, peer = contest(entrants, lambda found: found, 1e-8, Options(1, True, {}))
+    assert (ours.note, peer.note) == ("stops short of it", "") and peer.times
+
+
+def test_a_peer_that_was_given_up_sooner_bounds_the_ratio():
+    entries = [Entry("jaxml", [1.0]), Entry("a", spent=2.5), Entry("b", [3.0])]
+    (goal,) = best_ratio("row", entries, 2.0)
+    assert (goal.figure, goal.least) == (2.5, True)
+    (goal,) = best_ratio("row", [entries[0], entries[1]._replace(spent=4.0), entries[2]], 2.0)
+    assert (goal.figure, goal.least) == (3.0, False)
 
 
 def test_an_interrupted_benchmark_keeps_what_it_has(tmp_path, capsys):

@@ -1,12 +1,13 @@
 """Timing in turns, after a calibration that drives every contestant to the same point by the loosest of its tolerances.
 
-A contestant that does not get there within its patience is given up: the iterations that it may take are raised step by step, and an
-alarm ends the run that takes too long, between two steps of Python (where the system has no alarms, after it). The search for the
-tolerance of one whose iterations are not counted out begins where that of the workload before ended.
+A contestant whose iterations can be counted out and that does not get there within its patience is given up: they are raised step by
+step, and an alarm ends the run that takes too long, between two steps of Python (where the system has no alarms, after it). The search
+for the tolerance of one whose iterations are not counted out begins where that of the workload before ended.
 """
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +62,8 @@ def contest(
         )
         found.append(trial)
         if trial.reached <= until:
-            options.ends[entrant.name, entrant.tolerances] = entrant.tolerances.index(trial.tolerance)
+            if not entrant.capped:
+                options.ends[entrant.name, entrant.tolerances] = entrant.tolerances.index(trial.tolerance)
             seconds = trial.seconds * entrant.scale
             best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
     one = sum(t.seconds for e, t in zip(entrants, found, strict=True) if _races(e, t, until, best))
@@ -139,8 +141,9 @@ class _TimeUpError(BaseException):
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Ends what is within by :class:`_TimeUpError` after so many seconds, if there are any."""
-    if not hasattr(signal, "setitimer"):
+    """Ends what is within by :class:`_TimeUpError` after so many seconds: if there are any, and an end to them, and alarms."""
+    heard = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not heard or not 0 < seconds < math.inf:
         yield
         return
 
@@ -179,7 +182,9 @@ def calibrate(
     tried = 0
     while high - low > 1 and (not _long(entrant, last) or tried < _FEW):
         middle, beside = high - 1 if beside else (low + high) // 2, False
-        trial = _try(entrant, gap, entrant.tolerances[middle], last.most, limit)
+        trial = _try(
+            entrant, gap, entrant.tolerances[middle], last.most, OVER * max(limit, last.seconds) if limit else 0.0
+        )
         if trial.reached <= until:
             high, last = middle, trial
         else:
@@ -211,10 +216,11 @@ def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int, limit: float) ->
     start = time.perf_counter()
     try:
         with _at_most(limit):
-            answer, seconds = _timed(lambda: entrant.fit(tolerance, most))
+            try:
+                answer, seconds = _timed(lambda: entrant.fit(tolerance, most))
+            except (ArithmeticError, ValueError, RuntimeError):  # (LinAlgError is a ValueError)
+                return Trial(tolerance, most, math.inf, None, 0.0)
     except _TimeUpError:
         return Trial(tolerance, most, math.inf, None, time.perf_counter() - start, given_up=True)
-    except (ArithmeticError, ValueError, RuntimeError):  # (LinAlgError is a ValueError)
-        return Trial(tolerance, most, math.inf, None, 0.0)
     reached = gap(answer.found)
     return Trial(tolerance, most, reached if reached == reached else math.inf, answer.passes, seconds)

@@ -133,14 +133,16 @@ def best_peer(entries: Sequence[Entry]) -> list[str]:
 
 
 def best_ratio(what: str, entries: Sequence[Entry], bound: float | None, ours: str = "jaxml") -> list[Goal]:
-    """The best peer beside jaxml; where every peer was given up, the least that the ratio can be."""
+    """The best peer beside jaxml; where one was given up sooner than that, or all were, the least that the ratio can be."""
     own = next((e for e in entries if e.name == ours and e.times), None)
     peers = [e for e in entries if not e.ours]
     if own is None or not peers or bound is None:
         return []
     ended = [e for e in peers if e.times]
+    spent = [e.spent for e in peers if e.spent is not None]
     if ended:
         best = min(ended, key=lambda e: e.median)
+        if spent and min(spent) < best.median:
+            return [Goal(f"{what}: {best.name} / {ours}", min(spent) / own.median, bound, least=True)]
         return [Goal(f"{what}: {best.name} / {ours}", ratio_to_ours(best, own), bound)]
-    spent = [e.spent for e in peers if e.spent is not None]
     return [Goal(f"{what}: no peer got there", min(spent) / own.median if spent else float("inf"), bound, least=True)]
