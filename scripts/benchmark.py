@@ -5,13 +5,13 @@
     python scripts/benchmark.py --output runs/benchmark      and JSON, a picture and the tables as text
     python scripts/benchmark.py --list                       all ids
 
-Every contestant is driven until max_j |gradient_j| / rms(x_j) of the mean loss, computed here in NumPy, is at most 1e-8, by the
-loosest tolerance of its own that gets there; repetitions go through all contestants in turn, so that a slow moment of the machine hits
-all of them; times are medians, ratios medians of the ratios. jaxml computes on the default device of JAX, its peers on the CPU. A
-contestant whose iterations can be counted out is given up where it takes half as long again as the best peer, or much longer than jaxml
-while no peer got there ("> t s", with the gradient of the last run that ended, if one did); one that took twice as long as the best
-peer when its tolerance was sought is not timed again. Workloads and contestants are rows of tables in ``scripts/benchmarks``; a peer
-that is not installed is left out. Needs the `benchmark` extra.
+Every contestant is driven until max_j |gradient_j| / rms(x_j) of the mean loss, computed here in NumPy, is at most 1e-8; those that
+may be the best by the loosest tolerance of their own that gets there, in repetitions that go through all of them in turn, so that a
+slow moment of the machine hits all; times are medians, ratios medians of the ratios. A peer that takes more than a moment and a quarter
+longer than the best is timed once, with its tightest tolerance; one that takes half as long again is given up ("> t s"), as is one that
+takes several times as long as jaxml while no peer got there. Five repetitions become fewer where a round of all takes more than two
+seconds. jaxml computes on the default device of JAX, its peers on the CPU. Workloads and contestants are rows of tables in
+``scripts/benchmarks``; a peer that is not installed is left out. Needs the `benchmark` extra.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
-    return run(chosen, Options(options.repetitions, options.quick, {}), options.output)
+    return run(chosen, Options(options.repetitions, options.quick), options.output)
 
 
 def run(chosen: list[Workload], options: Options, folder: Path | None) -> int:

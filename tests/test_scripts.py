@@ -572,39 +572,56 @@ def test_the_benchmark_races_and_writes_what_it_found(tmp_path, capsys):
     assert "glum" in (tmp_path / "benchmark.txt").read_text()  # its times, or that it is not installed
 
 
-def test_the_loosest_tolerance_that_gets_there_is_sought_where_it_was_found_before():
+def test_the_tightest_tolerance_is_tried_first_and_the_loosest_that_gets_there_is_timed():
     tried = []
 
-    def fit(tolerance, most):
+    def fit(tolerance):
         tried.append(tolerance)
         return Answer(tolerance)
 
     entrants = [Entrant("peer", fit, tuple(10.0**-k for k in range(1, 10)))]
-    options = Options(1, True, {})
-    for digits, search in ((5, [9, 4, 6, 5]), (5, [5, 4]), (6, [5, 9, 7, 6]), (3, [6, 5, 2, 3])):
+    for digits, search in ((5, [9, 5, 3, 4]), (9, [9, 5, 7, 8]), (1, [9, 5, 3, 2, 1])):
         tried.clear()
-        (entry,) = contest(entrants, lambda found: found, 1.01 * 10.0**-digits, options)
+        (entry,) = contest(entrants, float, 1.01 * 10.0**-digits, Options(1, True))
         assert tried[: len(search)] == [10.0**-k for k in search]
-        assert entry.tolerance == entry.reached == 10.0**-digits
+        assert entry.tolerance == entry.reached == 10.0**-digits and set(tried[len(search) :]) == {10.0**-digits}
+
+
+def test_what_is_far_from_the_best_is_not_timed_again():
+    calls = {"best": 0, "slow": 0}
+
+    def peer(name, seconds):
+        def fit(tolerance):
+            calls[name] += 1
+            time.sleep(seconds)
+            return Answer(0.0)
+
+        return Entrant(name, fit, (1.0, 0.1))
+
+    entrants = [Entrant("jaxml", lambda _: Answer(0.0)), peer("best", 0.06), peer("slow", 0.4)]
+    ours, best, slow = contest(entrants, float, 1e-8, Options(4, True))
+    assert calls == {"best": 2 + 4, "slow": 1}
+    assert [len(entry.times) for entry in (ours, best, slow)] == [4, 4, 1]
+    assert (best.tolerance, slow.tolerance) == (1.0, 0.1)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="a system without alarms waits for it")
 def test_a_contestant_that_would_go_on_for_ever_is_given_up():
-    def endless(tolerance, most):
-        while most > 2:
+    def endless(tolerance):
+        while True:
             time.sleep(0.01)
-        return Answer(0.5, most)
 
-    entrants = [Entrant("jaxml", lambda *_: Answer(0.0)), Entrant("peer", endless, capped=True)]
-    ours, peer = contest(entrants, lambda found: found, 1e-8, Options(1, True, {}))
+    ours, peer = contest(
+        [Entrant("jaxml", lambda _: Answer(0.0)), Entrant("peer", endless)], float, 1e-8, Options(1, True)
+    )
     assert ours.times and not peer.times
-    assert (peer.note, peer.reached) == ("given up", 0.5) and peer.spent >= 1.5
+    assert peer.note == "given up" and 1.5 <= peer.spent < 3 and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_a_peer_that_gets_there_is_timed_though_jaxml_does_not_get_there():
     """Its patience has no end then."""
-    entrants = [Entrant("jaxml", lambda *_: Answer(0.5)), Entrant("peer", lambda *_: Answer(0.0, 1), capped=True)]
-    ours, peer = contest(entrants, lambda found: found, 1e-8, Options(1, True, {}))
+    entrants = [Entrant("jaxml", lambda _: Answer(0.5)), Entrant("peer", lambda _: Answer(0.0))]
+    ours, peer = contest(entrants, float, 1e-8, Options(1, True))
     assert (ours.note, peer.note) == ("stops short of it", "") and peer.times
 
 
@@ -622,7 +639,7 @@ def test_an_interrupted_benchmark_keeps_what_it_has(tmp_path, capsys):
 
     done = Workload("done", "done", lambda workload, options: Outcome(goals=[Goal("peer / ours", 3.0, 2.0)]))
     stopped = Workload("stopped", "stopped", interrupted)
-    assert benchmark.run([done, stopped, done._replace(id="never")], Options(5, True, {}), tmp_path) == 130
+    assert benchmark.run([done, stopped, done._replace(id="never")], Options(5, True), tmp_path) == 130
     assert "interrupted" in capsys.readouterr().out
     found = json.loads((tmp_path / "benchmark.json").read_text())
     assert [w["id"] for w in found["workloads"]] == ["done"] and [g["met"] for g in found["goals"]] == [True]

@@ -15,7 +15,7 @@ from jaxml.families.base import Family
 from jaxml.glm.objective import GLMObjective, total_weight
 from jaxml.rows import Rows, fold_blocks
 
-_SAMPLE = 16  # rows for each coefficient, within the bounds
+_SAMPLE = 15  # rows for each coefficient, within the bounds
 _SHARES = 20, 12  # least and most of the rows: every 20th, every 12th
 _FEW = 4  # rows for each coefficient in the first curvature
 _SEEN = 0.25  # least share of the spread of a column that the rows must have

@@ -36,8 +36,8 @@ def passes(workload: Workload, problem: Problem, ours: list[Entrant], options: O
     return Outcome(entries, [goal], [f"fastest pass: {fastest.name}, {rate:.1f} GB/s"])
 
 
-def _reading(run: Callable[[], Any]) -> Callable[[Any, int], Answer]:
-    def fit(tolerance: Any, most: int) -> Answer:
+def _reading(run: Callable[[], Any]) -> Callable[[Any], Answer]:
+    def fit(tolerance: Any) -> Answer:
         jax.block_until_ready(run())
         return Answer(None)
 

@@ -1,8 +1,8 @@
-"""Timing in turns, after a calibration that drives every contestant to the same point by the loosest of its tolerances.
+"""Timing in turns, after a calibration that drives every contestant to the same point by a tolerance of its own.
 
-A contestant whose iterations can be counted out and that does not get there within its patience is given up: they are raised step by
-step, and an alarm ends the run that takes too long, between two steps of Python (where the system has no alarms, after it). The search
-for the tolerance of one whose iterations are not counted out begins where that of the workload before ended.
+All run once with their tightest tolerance; an alarm ends the run of a peer that takes longer than the best one so far, between two
+steps of Python (where the system has no alarms, it is waited for). Then those that may be the best look for the loosest tolerance that
+gets there, and take turns. So a row takes as long as its best few contestants need, whatever the others would need.
 """
 
 import math
@@ -17,96 +17,74 @@ from benchmarks.table import Answer, Entrant, Entry, Options
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
 PATIENCE = 1.5  # times the best peer so far
-OVER = 1.2  # times patience, where a run is ended; its inverse, from which on no longer one is begun
-FIRST_PATIENCE, FOR_GOAL = 4.0, 1.2  # times jaxml, for the first of the peers, and as many more as the goal says
+FIRST_PATIENCE, FOR_GOAL = 8.0, 1.2  # times jaxml, for the first of the peers; times the goal, if that is more
 LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
-CLEAR = 1.5  # times the goal, from which on an iteration less of a peer decides nothing
-SLOW = 1.5  # times the best peer, from which on two repetitions are enough
-LONG = 3.0  # seconds, from which on one repetition beside the calibration is enough
-ONCE, BRIEF = 2.0, 0.3  # times the best peer, and seconds, from which on the run of the calibration is enough
-ROUNDS, LEAST_ROUNDS = 6.0, 3  # seconds that the rounds of a race may take in all, and rounds that it has anyway
-MOST = 20_000
-_FIRST, _GROWTH, _FEW = 2, 3, 2
+NEAR, BRIEF = 1.25, 0.1  # times the best peer, and seconds, from which on the run with the tightest tolerance is enough
+LONG = 3.0  # seconds, from which on a peer tries one other tolerance
+ROUNDS = 6.0  # seconds that the rounds after the first may take
+FEW = 3  # rounds, below which the calibration's run counts, too
 
 Gap = Callable[[Any], float]
 
 
 class Trial(NamedTuple):
-    """One run of a contestant: what it reached with this tolerance and this many iterations at most, and in how long; ``given_up`` says
-    that it would have gone on."""
+    """One run of a contestant: what it reached with this tolerance, and in how long; ``given_up`` says that it would have gone on."""
 
     tolerance: Any
-    most: int
-    reached: float
-    passes: int | None
-    seconds: float
+    reached: float = math.inf
+    passes: int | None = None
+    seconds: float = 0.0
     given_up: bool = False
 
 
 def contest(
     entrants: Sequence[Entrant], gap: Gap, until: float, options: Options, goal: float | None = None
 ) -> list[Entry]:
-    """Calibrate all, then time in turns those that reach ``until`` and are not hopeless, ours first, which is to be ``goal`` times as
+    """Calibrate all, then time in turns those that reach ``until`` and may be the best, ours first, which is to be ``goal`` times as
     fast."""
     found, best, own = [], math.inf, math.inf
-    first, clear = FIRST_PATIENCE + FOR_GOAL * (goal or 0), CLEAR * goal if goal else math.inf
     for entrant in entrants:
-        trial = calibrate(
-            entrant,
-            gap,
-            until,
-            _patience(best, first * own) / entrant.scale,
-            min(SLOW * best, clear * own) / entrant.scale,
-            options.ends,
-        )
+        if entrant.compiles:
+            entrant.fit(entrant.tolerances[0])
+        limit = math.inf if entrant.ours else max(LEAST_PATIENCE, _patience(best, own, goal) / entrant.scale)
+        trial = _try(entrant, gap, entrant.tolerances[-1], limit)
         found.append(trial)
         if trial.reached <= until:
-            if not entrant.capped:
-                options.ends[entrant.name, entrant.tolerances] = entrant.tolerances.index(trial.tolerance)
             seconds = trial.seconds * entrant.scale
             best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
-    one = sum(t.seconds for e, t in zip(entrants, found, strict=True) if _races(e, t, until, best))
-    rounds = min(options.repetitions, max(LEAST_ROUNDS, int(ROUNDS / max(one, 1e-9))))
-    counts = [_repetitions(e, t, until, best, rounds) for e, t in zip(entrants, found, strict=True)]
-    times = race([_call(e, t) for e, t in zip(entrants, found, strict=True)], counts)
-    return [_entry(e, t, s, until) for e, t, s in zip(entrants, found, times, strict=True)]
+    near = [t.reached <= until and _near(e, t, best) for e, t in zip(entrants, found, strict=True)]
+    found = [_loosest(e, gap, until, t) if timed else t for e, t, timed in zip(entrants, found, near, strict=True)]
+    count = rounds(sum(t.seconds for t, timed in zip(found, near, strict=True) if timed), options.repetitions)
+    times = race([_call(e, t) for e, t in zip(entrants, found, strict=True)], [count * timed for timed in near])
+    few = min(FEW, options.repetitions)
+    return [_entry(e, t, taken, until, few) for e, t, taken in zip(entrants, found, times, strict=True)]
 
 
-def _patience(best: float, first: float) -> float:
-    return max(LEAST_PATIENCE, first if best == math.inf else PATIENCE * best)
+def _near(entrant: Entrant, trial: Trial, best: float) -> bool:
+    return entrant.ours or trial.seconds <= BRIEF or trial.seconds * entrant.scale <= NEAR * best
 
 
-def _repetitions(entrant: Entrant, trial: Trial, until: float, best: float, repetitions: int) -> int:
-    if not _races(entrant, trial, until, best):
-        return 0
-    if _long(entrant, trial):
-        return 1
-    slow = not entrant.ours and trial.seconds * entrant.scale > SLOW * best
-    return min(2, repetitions) if slow else repetitions
-
-
-def _races(entrant: Entrant, trial: Trial, until: float, best: float) -> bool:
-    hopeless = trial.seconds > BRIEF and trial.seconds * entrant.scale > ONCE * best
-    return trial.reached <= until and (entrant.ours or not hopeless)
-
-
-def _long(entrant: Entrant, trial: Trial) -> bool:
-    return not entrant.ours and trial.seconds > LONG
+def _patience(best: float, own: float, goal: float | None) -> float:
+    return PATIENCE * best if best < math.inf else max(FIRST_PATIENCE, FOR_GOAL * (goal or 0)) * own
 
 
 def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
-    return lambda: entrant.fit(trial.tolerance, trial.most)
+    return lambda: entrant.fit(trial.tolerance)
 
 
-def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float) -> Entry:
-    reached = trial.reached <= until
-    if reached and (not times or _long(entrant, trial)):
+def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float, few: int) -> Entry:
+    if trial.reached <= until and len(times) < few:
         times = [*times, trial.seconds]
     seconds = [t * entrant.scale for t in times]
     note = entrant.note if seconds else "given up" if trial.given_up else "stops short of it"
     spent = trial.seconds * entrant.scale if trial.given_up else None
     return Entry(entrant.name, seconds, trial.reached, trial.tolerance, trial.passes, spent, note)
+
+
+def rounds(seconds: float, repetitions: int) -> int:
+    """How many there are of a round that takes so long."""
+    return min(repetitions, 1 + int(ROUNDS / max(seconds, 1e-9)))
 
 
 def race(runs: Sequence[Callable[[], Any]], counts: Sequence[int]) -> list[list[float]]:
@@ -128,22 +106,45 @@ def _mean_time(run: Callable[[], Any]) -> float:
     return seconds / calls
 
 
-def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = run()
-    return result, time.perf_counter() - start
-
-
 # -- calibration -----------------------------------------------------------------------------------------------------
+def _loosest(entrant: Entrant, gap: Gap, until: float, last: Trial) -> Trial:
+    """The run with the loosest tolerance that reaches ``until``, as the last one did with the tightest."""
+    low, high, tried = -1, len(entrant.tolerances) - 1, 0
+    while high - low > 1 and (entrant.ours or last.seconds < LONG or tried < 1):
+        middle, tried = (low + high + 1) // 2, tried + 1
+        trial = _try(entrant, gap, entrant.tolerances[middle], max(LEAST_PATIENCE, 2 * last.seconds))
+        if trial.reached <= until:
+            high, last = middle, trial
+        else:
+            low = middle
+    return last
+
+
+def _try(entrant: Entrant, gap: Gap, tolerance: Any, limit: float) -> Trial:
+    """One run, of ``limit`` seconds at most; a contestant that raises an error has reached nothing."""
+    start = time.perf_counter()
+    try:
+        with _at_most(limit):
+            try:
+                answer = entrant.fit(tolerance)
+            except (ArithmeticError, ValueError, RuntimeError):  # (LinAlgError is a ValueError)
+                return Trial(tolerance)
+            seconds = time.perf_counter() - start
+    except _TimeUpError:
+        return Trial(tolerance, seconds=time.perf_counter() - start, given_up=True)
+    reached = gap(answer.found)
+    return Trial(tolerance, reached if reached == reached else math.inf, answer.passes, seconds)
+
+
 class _TimeUpError(BaseException):
     """Not an ``Exception``, which a contestant may catch."""
 
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Ends what is within by :class:`_TimeUpError` after so many seconds: if there are any, and an end to them, and alarms."""
+    """Ends what is within by :class:`_TimeUpError` after so many seconds, if there are alarms and an end to the seconds."""
     heard = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    if not heard or not 0 < seconds < math.inf:
+    if not heard or seconds == math.inf:
         yield
         return
 
@@ -157,70 +158,3 @@ def _at_most(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def calibrate(
-    entrant: Entrant, gap: Gap, until: float, patience: float, slow: float, ends: dict[tuple[str, tuple], int]
-) -> Trial:
-    """The run with the loosest tolerance that reaches ``until``; where none does, the longest run.
-
-    For a peer that took longer than ``slow`` seconds no looser tolerance is sought: it is not the best one; a long run is looked for
-    with two others at most. ``ends`` has the places of the tolerances that were found before: where they were, one that is not capped
-    begins. (One that is may take too long there, and would have to begin again.)
-    """
-    if entrant.compiles:
-        entrant.fit(entrant.tolerances[0], _FIRST)
-    limit = patience if entrant.capped else 0.0
-    tightest = len(entrant.tolerances) - 1
-    low, high = -1, tightest if entrant.capped else ends.get((entrant.name, entrant.tolerances), tightest)
-    beside = high < tightest
-    last = _try(entrant, gap, entrant.tolerances[high], MOST, 0.0) if beside else _longest(entrant, gap, until, limit)
-    if beside and not last.reached <= until:
-        low, high, beside, last = high, tightest, False, _longest(entrant, gap, until, limit)
-    if not last.reached <= until or (not entrant.ours and last.seconds > slow):
-        return last
-    tried = 0
-    while high - low > 1 and (not _long(entrant, last) or tried < _FEW):
-        middle, beside = high - 1 if beside else (low + high) // 2, False
-        trial = _try(
-            entrant, gap, entrant.tolerances[middle], last.most, OVER * max(limit, last.seconds) if limit else 0.0
-        )
-        if trial.reached <= until:
-            high, last = middle, trial
-        else:
-            low = middle
-        tried += 1
-    return last
-
-
-def _longest(entrant: Entrant, gap: Gap, until: float, patience: float) -> Trial:
-    """The tightest tolerance, with more and more iterations while patience lasts; seconds are taken to grow with the iterations as they
-    did between the last two runs, so that the last one takes what patience allows."""
-    most, before = _FIRST if entrant.capped else MOST, None
-    while True:
-        trial = _try(entrant, gap, entrant.tolerances[-1], most, OVER * patience)
-        ended = trial.passes is not None and trial.passes < most
-        if not entrant.capped or trial.reached <= until or ended:
-            return trial
-        if trial.given_up and before is not None:
-            return trial._replace(reached=before.reached)  # of fewer iterations, the last that ended
-        if trial.passes is None or trial.seconds > patience / OVER or most >= MOST:
-            return trial._replace(given_up=trial.seconds > 0)
-        power = 1.0 if before is None else max(1.0, math.log(trial.seconds / before.seconds, most / before.most))
-        growth = min(_GROWTH, (patience / trial.seconds) ** (1 / power))
-        before, most = trial, min(MOST, max(most + 1, int(most * growth)))
-
-
-def _try(entrant: Entrant, gap: Gap, tolerance: Any, most: int, limit: float) -> Trial:
-    """One run, of ``limit`` seconds at most; a contestant that raises an error has reached nothing."""
-    start = time.perf_counter()
-    try:
-        with _at_most(limit):
-            try:
-                answer, seconds = _timed(lambda: entrant.fit(tolerance, most))
-            except (ArithmeticError, ValueError, RuntimeError):  # (LinAlgError is a ValueError)
-                return Trial(tolerance, most, math.inf, None, 0.0)
-    except _TimeUpError:
-        return Trial(tolerance, most, math.inf, None, time.perf_counter() - start, given_up=True)
-    reached = gap(answer.found)
-    return Trial(tolerance, most, reached if reached == reached else math.inf, answer.passes, seconds)

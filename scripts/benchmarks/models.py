@@ -28,12 +28,12 @@ def duel(
 ) -> Outcome:
     """Runs that need no calibration; jaxml is first. Those whose gap, the `measure`, is above `until` are not timed."""
     field = [Entrant(name, _waited(run), compiles=name.startswith("jaxml")) for name, run in runs.items()]
-    entries = contest(field, gap, until, options)
+    entries = contest(field, gap, until, options, workload.goal)
     return Outcome(entries, best_ratio(workload.title, entries, workload.goal), measure=measure)
 
 
-def _waited(run: Callable[[], Any]) -> Callable[[Any, int], Answer]:
-    return lambda tolerance, most: Answer(jax.block_until_ready(run()))
+def _waited(run: Callable[[], Any]) -> Callable[[Any], Answer]:
+    return lambda tolerance: Answer(jax.block_until_ready(run()))
 
 
 # -- kernels ---------------------------------------------------------------------------------------------------------
@@ -143,6 +143,7 @@ def classifier(workload: Workload, options: Options) -> Outcome:
 
 
 def _fitting(peer: Callable[[], Any], X: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+    peer()  # imported
     return lambda: peer().fit(X, y)
 
 

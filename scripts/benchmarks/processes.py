@@ -18,6 +18,7 @@ from benchmarks.measure import race
 from benchmarks.table import Entry, Goal, Options, Outcome, Workload, ratio_to_ours
 
 SCRIPTS = Path(__file__).parents[1]
+COLD = 3  # repetitions of whole programs
 
 
 def python(arguments: Sequence[str], **environment: str) -> str:
@@ -37,17 +38,18 @@ def python(arguments: Sequence[str], **environment: str) -> str:
     return done.stdout
 
 
-def child(rows: int, columns: int, kind: str) -> dict[str, Any]:
-    """See :mod:`benchmarks.child`."""
-    return json.loads(python(["-m", "benchmarks.child", str(rows), str(columns), kind]).splitlines()[-1])
+def child(sizes: Sequence[tuple[int, int]], kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """See :mod:`benchmarks.child`. One arena, since glibc gives back what is free in the first one only."""
+    arguments = [",".join(kinds), *(f"{rows}x{columns}" for rows, columns in sizes)]
+    return json.loads(python(["-m", "benchmarks.child", *arguments], MALLOC_ARENA_MAX="1").splitlines()[-1])
 
 
 # -- memory and growth -----------------------------------------------------------------------------------------------
 def memory(workload: Workload, options: Options) -> Outcome:
     """Extra peak memory of a fit in units of X: none of it is to be copied but a plain NumPy array."""
     size, entries, goals, lines = workload.sized(options), [], [], []
-    for kind, bound in (("jax", workload.goal), ("aligned", workload.goal), ("numpy", 1 + workload.goal)):
-        found = child(size.rows, size.columns, kind)
+    bounds = {"jax": workload.goal, "aligned": workload.goal, "numpy": 1 + workload.goal}
+    for (kind, bound), found in zip(bounds.items(), child([(size.rows, size.columns)], list(bounds)), strict=True):
         entries.append(Entry(f"jaxml, {kind}", [found["seconds"]]))
         if found["extra"] is None:
             lines.append("the peak of memory cannot be read here")
@@ -63,7 +65,7 @@ def growth(workload: Workload, options: Options) -> Outcome:
     doublings = range(2 if options.quick else 4)
     size, along = workload.sized(options), workload.more["along"]
     sizes = [(size.rows << k, size.columns) if along == "rows" else (size.rows, size.columns << k) for k in doublings]
-    found = [child(*each, "jax") for each in sizes]
+    found = child(sizes, ["jax"])
     counts = [each[0] if along == "rows" else each[1] for each in sizes]
     entries = [Entry(f"jaxml, {n:,} x {d}", [f["seconds"]]) for (n, d), f in zip(sizes, found, strict=True)]
     lines = [f"time grows as {along}^{_slope(counts, [f['seconds'] for f in found]):.2f}"]
@@ -86,8 +88,7 @@ def cold(workload: Workload, options: Options) -> Outcome:
         cached = partial(_whole, "jaxml", data, **cache)
         cached()
         runs = {name: partial(_whole, name, data) for name in programs.installed()} | {"jaxml, cached": cached}
-        counts = [min(2, options.repetitions) if name == "statsmodels" else options.repetitions for name in runs]
-        times = race(list(runs.values()), counts)
+        times = race(list(runs.values()), [min(COLD, options.repetitions)] * len(runs))
     entries = {name: Entry(name, taken) for name, taken in zip(runs, times, strict=True)}
     ours = entries["jaxml"]
     goals = [

@@ -40,7 +40,7 @@ def linear(workload: Workload, options: Options) -> Outcome:
     problem = problems.make(workload.sized(options))
     exact = _refined(problem)
     error = lambda theta: float(np.abs(theta - exact).max() / np.abs(exact).max())
-    entries = contest(_least_squares(problem), error, 1e-9, options)
+    entries = contest(_least_squares(problem), error, 1e-9, options, workload.goal)
     peers = [e for e in entries if e.ours or not e.name.startswith("SciPy")]
     goals: list[Goal] = []
     for ours in ("jaxml", "jaxml, linear_regression"):
@@ -65,16 +65,16 @@ def _least_squares(problem: Problem) -> list[Entrant]:
     def fitted(found: glm.Fit) -> Answer:
         return together(found.params.bias, found.params.weight)
 
-    def sklearn(tolerance: object, most: int) -> Answer:
+    def sklearn(tolerance: object) -> Answer:
         model = LinearRegression().fit(problem.X, problem.y)
         return together(model.intercept_, model.coef_)
 
     return [
-        Entrant("jaxml", lambda *_: fitted(glm.fit(families.Normal(), X, y)), compiles=True),
-        Entrant("jaxml, linear_regression", lambda *_: fitted(glm.linear_regression(X, y)), compiles=True),
+        Entrant("jaxml", lambda _: fitted(glm.fit(families.Normal(), X, y)), compiles=True),
+        Entrant("jaxml, linear_regression", lambda _: fitted(glm.linear_regression(X, y)), compiles=True),
         Entrant("scikit-learn LinearRegression", sklearn),
-        Entrant("NumPy lstsq", lambda *_: Answer(np.linalg.lstsq(design, problem.y)[0])),
-        Entrant("SciPy lstsq", lambda *_: Answer(scipy.linalg.lstsq(design, problem.y)[0])),
+        Entrant("NumPy lstsq", lambda _: Answer(np.linalg.lstsq(design, problem.y)[0])),
+        Entrant("SciPy lstsq", lambda _: Answer(scipy.linalg.lstsq(design, problem.y)[0])),
     ]
 
 

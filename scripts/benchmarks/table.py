@@ -11,12 +11,10 @@ UNTIL = 1e-8  # max_j |gradient_j| / rms(x_j) of the mean loss to which every co
 
 
 class Options(NamedTuple):
-    """How to run: repetitions of each contestant; small sizes for a test; where the searches for a tolerance have ended until now, by
-    the name of the contestant and its tolerances."""
+    """How to run: repetitions of each contestant, where they do not take too long; small sizes for a test."""
 
     repetitions: int
     quick: bool
-    ends: dict[tuple[str, tuple[Any, ...]], int]
 
 
 class Answer(NamedTuple):
@@ -27,22 +25,20 @@ class Answer(NamedTuple):
 
 
 class Entrant(NamedTuple):
-    """One who takes part: ``fit(tolerance, most)`` runs at most ``most`` iterations where it is ``capped``.
+    """One who takes part.
 
     Attributes:
         name: as printed; ours begin with 'jaxml'.
-        fit: returns an :class:`Answer` when the work is done.
+        fit: of a tolerance; returns an :class:`Answer` when the work is done.
         tolerances: from loose to tight.
-        capped: whether ``fit`` obeys ``most``.
         compiles: whether a first call is slower.
         scale: what its seconds are multiplied by, where it does a part of the work only.
         note: printed beside it.
     """
 
     name: str
-    fit: Callable[[Any, int], Answer]
+    fit: Callable[[Any], Answer]
     tolerances: tuple[Any, ...] = (None,)
-    capped: bool = False
     compiles: bool = False
     scale: float = 1.0
     note: str = ""
