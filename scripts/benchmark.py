@@ -8,10 +8,10 @@
 Every contestant is driven until max_j |gradient_j| / rms(x_j) of the mean loss, computed here in NumPy, is at most 1e-8; those that
 may be the best by the loosest tolerance of their own that gets there, in repetitions that go through all of them in turn, so that a
 slow moment of the machine hits all; times are medians, ratios medians of the ratios. A peer that takes more than a moment and a quarter
-longer than the best is timed once, with its tightest tolerance; one that takes half as long again is given up ("> t s"), as is one that
-takes several times as long as jaxml while no peer got there. Five repetitions become fewer where a round of all takes more than two
-seconds. jaxml computes on the default device of JAX, its peers on the CPU. Workloads and contestants are rows of tables in
-``scripts/benchmarks``; a peer that is not installed is left out. Needs the `benchmark` extra.
+longer than the best is timed once; one that takes half as long again is given up ("> t s"), as is one that takes several times as long
+as jaxml while no peer got there. Five repetitions become fewer where a round of all takes more than two seconds. jaxml computes on the
+default device of JAX, its peers on the CPU. Workloads and contestants are rows of tables in ``scripts/benchmarks``; a peer that is not
+installed is left out. Needs the `benchmark` extra.
 """
 
 import argparse

@@ -88,9 +88,8 @@ def _extra(run) -> int | None:
         return device.memory_stats()["peak_bytes_in_use"] - held
     try:
         time.sleep(0.2)  # until the threads of the fit before have given back what they held
-        with contextlib.suppress(
-            AttributeError
-        ):  # (glibc keeps what is free, and what serves the fit would not be counted)
+        # glibc keeps what is free; what it serves a fit of that would not be counted.
+        with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
         before = _read(status, "VmRSS:")

@@ -2,7 +2,7 @@
 
 All run once with their tightest tolerance; an alarm ends the run of a peer that takes longer than the best one so far, between two
 steps of Python (where the system has no alarms, it is waited for). Then those that may be the best look for the loosest tolerance that
-gets there, and take turns. So a row takes as long as its best few contestants need, whatever the others would need.
+gets there, and those that still may be take turns. So a row takes as long as its best few contestants need, whatever others would need.
 """
 
 import math
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from benchmarks.table import Answer, Entrant, Entry, Options
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
-PATIENCE = 1.5  # times the best peer so far
+PATIENCE = 1.5  # times the best peer so far, within which a peer gets there or is given up
 FIRST_PATIENCE, FOR_GOAL = 8.0, 1.2  # times jaxml, for the first of the peers; times the goal, if that is more
 LEAST_PATIENCE = 1.5  # seconds
 FILL = 0.05  # seconds: a run that is shorter is repeated at once until it has taken as long, and the mean counts
-NEAR, BRIEF = 1.25, 0.1  # times the best peer, and seconds, from which on the run with the tightest tolerance is enough
+NEAR, BRIEF = 1.25, 0.1  # times the best peer, and seconds, from which on the run of the calibration is enough
 LONG = 3.0  # seconds, from which on a peer tries one other tolerance
 ROUNDS = 6.0  # seconds that the rounds after the first may take
 FEW = 3  # rounds, below which the calibration's run counts, too
@@ -53,16 +53,24 @@ def contest(
         if trial.reached <= until:
             seconds = trial.seconds * entrant.scale
             best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
-    near = [t.reached <= until and _near(e, t, best) for e, t in zip(entrants, found, strict=True)]
-    found = [_loosest(e, gap, until, t) if timed else t for e, t, timed in zip(entrants, found, near, strict=True)]
-    count = rounds(sum(t.seconds for t, timed in zip(found, near, strict=True) if timed), options.repetitions)
-    times = race([_call(e, t) for e, t in zip(entrants, found, strict=True)], [count * timed for timed in near])
+    for i in _within(PATIENCE, entrants, found, until):
+        found[i] = _loosest(entrants[i], gap, until, found[i])
+    near = _within(NEAR, entrants, found, until)
+    count = rounds(sum(found[i].seconds for i in near), options.repetitions)
+    calls = [_call(e, t) for e, t in zip(entrants, found, strict=True)]
+    times = race(calls, [count if i in near else 0 for i in range(len(calls))])
     few = min(FEW, options.repetitions)
     return [_entry(e, t, taken, until, few) for e, t, taken in zip(entrants, found, times, strict=True)]
 
 
-def _near(entrant: Entrant, trial: Trial, best: float) -> bool:
-    return entrant.ours or trial.seconds <= BRIEF or trial.seconds * entrant.scale <= NEAR * best
+def _within(factor: float, entrants: Sequence[Entrant], found: Sequence[Trial], until: float) -> list[int]:
+    """Which got there in so many times the best peer's time, or in a moment, or are ours."""
+    seconds = [t.seconds * e.scale if t.reached <= until else math.inf for e, t in zip(entrants, found, strict=True)]
+    best = min((s for e, s in zip(entrants, seconds, strict=True) if not e.ours), default=math.inf)
+    near = [
+        e.ours or t.seconds <= BRIEF or s <= factor * best for e, t, s in zip(entrants, found, seconds, strict=True)
+    ]
+    return [i for i, s in enumerate(seconds) if s < math.inf and near[i]]
 
 
 def _patience(best: float, own: float, goal: float | None) -> float:
