@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-from benchmarks.table import Answer, Entrant, Entry, Options
+from benchmarks.table import Entrant, Entry, Options
 
 PAUSE = 0.1  # seconds of rest before each run: threads of the one before (OpenBLAS) still spin for a while
 PATIENCE = 1.5  # times the best peer so far, within which a peer gets there or is given up
@@ -43,42 +44,41 @@ def contest(
 ) -> list[Entry]:
     """Calibrate all, then time in turns those that reach ``until`` and may be the best, ours first, which is to be ``goal`` times as
     fast."""
-    found, best, own = [], math.inf, math.inf
+    found: list[Trial] = []
     for entrant in entrants:
         if entrant.compiles:
             entrant.fit(entrant.tolerances[0])
-        limit = math.inf if entrant.ours else max(LEAST_PATIENCE, _patience(best, own, goal) / entrant.scale)
-        trial = _try(entrant, gap, entrant.tolerances[-1], limit)
-        found.append(trial)
-        if trial.reached <= until:
-            seconds = trial.seconds * entrant.scale
-            best, own = (best, min(own, seconds)) if entrant.ours else (min(best, seconds), own)
+        best, own = (_best(ours, entrants, found, until) for ours in (False, True))
+        limit = _patience(entrant, best, own, goal)
+        found.append(_try(entrant, gap, entrant.tolerances[-1], limit))
     for i in _within(PATIENCE, entrants, found, until):
         found[i] = _loosest(entrants[i], gap, until, found[i])
     near = _within(NEAR, entrants, found, until)
-    count = rounds(sum(found[i].seconds for i in near), options.repetitions)
-    calls = [_call(e, t) for e, t in zip(entrants, found, strict=True)]
-    times = race(calls, [count if i in near else 0 for i in range(len(calls))])
+    rounds = min(options.repetitions, 1 + int(ROUNDS / max(sum(found[i].seconds for i in near), 1e-9)))
+    times = dict(zip(near, race([partial(entrants[i].fit, found[i].tolerance) for i in near], rounds), strict=True))
     few = min(FEW, options.repetitions)
-    return [_entry(e, t, taken, until, few) for e, t, taken in zip(entrants, found, times, strict=True)]
+    return [_entry(e, t, times.get(i, []), until, few) for i, (e, t) in enumerate(zip(entrants, found, strict=True))]
+
+
+def _best(ours: bool, entrants: Sequence[Entrant], found: Sequence[Trial], until: float) -> float:
+    """The least seconds for the whole work, of ours or of the peers, until now; infinite where none got there."""
+    tried = [(e, t) for e, t in zip(entrants, found, strict=False) if e.ours == ours and t.reached <= until]
+    return min((t.seconds * e.scale for e, t in tried), default=math.inf)
 
 
 def _within(factor: float, entrants: Sequence[Entrant], found: Sequence[Trial], until: float) -> list[int]:
     """Which got there in so many times the best peer's time, or in a moment, or are ours."""
-    seconds = [t.seconds * e.scale if t.reached <= until else math.inf for e, t in zip(entrants, found, strict=True)]
-    best = min((s for e, s in zip(entrants, seconds, strict=True) if not e.ours), default=math.inf)
-    near = [
-        e.ours or t.seconds <= BRIEF or s <= factor * best for e, t, s in zip(entrants, found, seconds, strict=True)
-    ]
-    return [i for i, s in enumerate(seconds) if s < math.inf and near[i]]
+    limit = factor * _best(False, entrants, found, until)
+    near = lambda e, t: e.ours or t.seconds <= BRIEF or t.seconds * e.scale <= limit
+    pairs = enumerate(zip(entrants, found, strict=True))
+    return [i for i, (e, t) in pairs if t.reached <= until and near(e, t)]
 
 
-def _patience(best: float, own: float, goal: float | None) -> float:
-    return PATIENCE * best if best < math.inf else max(FIRST_PATIENCE, FOR_GOAL * (goal or 0)) * own
-
-
-def _call(entrant: Entrant, trial: Trial) -> Callable[[], Answer]:
-    return lambda: entrant.fit(trial.tolerance)
+def _patience(entrant: Entrant, best: float, own: float, goal: float | None) -> float:
+    if entrant.ours:
+        return math.inf
+    seconds = PATIENCE * best if best < math.inf else max(FIRST_PATIENCE, FOR_GOAL * (goal or 0)) * own
+    return max(LEAST_PATIENCE, seconds / entrant.scale)
 
 
 def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float, few: int) -> Entry:
@@ -90,19 +90,13 @@ def _entry(entrant: Entrant, trial: Trial, times: list[float], until: float, few
     return Entry(entrant.name, seconds, trial.reached, trial.tolerance, trial.passes, spent, note)
 
 
-def rounds(seconds: float, repetitions: int) -> int:
-    """How many there are of a round that takes so long."""
-    return min(repetitions, 1 + int(ROUNDS / max(seconds, 1e-9)))
-
-
-def race(runs: Sequence[Callable[[], Any]], counts: Sequence[int]) -> list[list[float]]:
-    """Seconds of each run, which takes part in the first ``counts`` rounds."""
+def race(runs: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
+    """Seconds of each run in each of the rounds."""
     times: list[list[float]] = [[] for _ in runs]
-    for i in range(max(counts, default=0)):
-        for run, count, taken in zip(runs, counts, times, strict=True):
-            if i < count:
-                time.sleep(PAUSE)
-                taken.append(_mean_time(run))
+    for _ in range(rounds):
+        for run, taken in zip(runs, times, strict=True):
+            time.sleep(PAUSE)
+            taken.append(_mean_time(run))
     return times
 
 

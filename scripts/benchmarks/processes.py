@@ -88,7 +88,7 @@ def cold(workload: Workload, options: Options) -> Outcome:
         cached = partial(_whole, "jaxml", data, **cache)
         cached()
         runs = {name: partial(_whole, name, data) for name in programs.installed()} | {"jaxml, cached": cached}
-        times = race(list(runs.values()), [min(COLD, options.repetitions)] * len(runs))
+        times = race(list(runs.values()), min(COLD, options.repetitions))
     entries = {name: Entry(name, taken) for name, taken in zip(runs, times, strict=True)}
     ours = entries["jaxml"]
     goals = [
